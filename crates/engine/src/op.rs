@@ -1,0 +1,163 @@
+//! What an operator is to the planner: shapes, values and views in; a step to run, a view, or values out.
+
+use thiserror::Error;
+use vedette_runtime::ThreadPool;
+use vedette_simd::Isa;
+use vedette_tensor::{
+    DType, Dims, Strides, Tensor, TensorError, View, ViewMut, channels_last_strides, contiguous_strides,
+};
+
+/// What went wrong, and whose fault it is.
+#[derive(Debug, Error)]
+pub enum EngineError {
+    /// The program contradicts itself or the operator's rules.
+    #[error("{0}")]
+    Invalid(String),
+    /// The program is sound, but the engine does not have this.
+    #[error("{0}")]
+    Unsupported(String),
+    /// The caller's input does not fit the program.
+    #[error("{0}")]
+    Input(String),
+    /// A tensor would need more memory than there is or than is allowed.
+    #[error("{0}")]
+    Memory(String),
+}
+
+impl From<TensorError> for EngineError {
+    fn from(error: TensorError) -> Self {
+        EngineError::Invalid(error.0)
+    }
+}
+
+/// Type, shape and memory order of a tensor.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TensorSpec {
+    /// Element type.
+    pub dtype: DType,
+    /// Logical shape.
+    pub shape: Dims,
+    /// Strides in elements.
+    pub strides: Strides,
+}
+
+impl TensorSpec {
+    /// A tensor in C order.
+    pub fn contiguous(dtype: DType, shape: &[usize]) -> TensorSpec {
+        TensorSpec { dtype, shape: shape.into(), strides: contiguous_strides(shape) }
+    }
+
+    /// A tensor `[N, C, ...]` that lies in memory as `[N, ..., C]`.
+    pub fn channels_last(dtype: DType, shape: &[usize]) -> TensorSpec {
+        TensorSpec { dtype, shape: shape.into(), strides: channels_last_strides(shape) }
+    }
+
+    /// Elements.
+    pub fn len(&self) -> usize {
+        self.shape.iter().product()
+    }
+
+    /// Whether there are no elements.
+    pub fn is_empty(&self) -> bool {
+        self.shape.contains(&0)
+    }
+}
+
+/// An input while planning: always its spec, and its value where that is known.
+#[derive(Clone, Debug)]
+pub struct PlanInput<'a> {
+    /// Type, shape and memory order.
+    pub spec: TensorSpec,
+    /// The elements, if they are constant or follow from shapes alone.
+    pub value: Option<View<'a>>,
+    /// Whether the value is a constant of the program, so that work on it (packing weights) may be kept in the operator.
+    pub constant: bool,
+}
+
+/// What an operator may know while planning.
+#[derive(Debug)]
+pub struct PlanContext<'a> {
+    /// One for each input of the node; `None` where an optional input is absent.
+    pub inputs: &'a [Option<PlanInput<'a>>],
+    /// Number of outputs the node has.
+    pub outputs: usize,
+    /// Level to choose kernels for.
+    pub isa: Isa,
+    /// Threads the step will have.
+    pub threads: usize,
+}
+
+impl<'a> PlanContext<'a> {
+    /// Input `i`, which the operator requires.
+    pub fn input(&self, i: usize) -> Result<&'a PlanInput<'a>, EngineError> {
+        self.optional(i).ok_or_else(|| EngineError::Invalid(format!("input {i} is missing")))
+    }
+
+    /// Input `i`, if present.
+    pub fn optional(&self, i: usize) -> Option<&'a PlanInput<'a>> {
+        self.inputs.get(i).and_then(Option::as_ref)
+    }
+}
+
+/// Where an output that is a view begins and how it lies in its input's memory.
+#[derive(Clone, Debug)]
+pub struct ViewOf {
+    /// Type, shape and strides of the output.
+    pub spec: TensorSpec,
+    /// Elements from the input's first element to the output's first; strides may be negative.
+    pub offset: isize,
+}
+
+/// What planning a node comes to.
+pub enum Planned {
+    /// Every output is a view of input `input`: nothing runs.
+    Views {
+        /// Which input's memory the outputs share.
+        input: usize,
+        /// One for each output.
+        views: Vec<ViewOf>,
+    },
+    /// A step runs.
+    Step {
+        /// One spec for each output; each is dense (its elements fill a block without gaps).
+        outputs: Vec<TensorSpec>,
+        /// Inputs whose memory output 0 may take over when they are not needed afterwards. The input must have the
+        /// output's dtype, shape and strides, and the step must be right when both are the same memory.
+        in_place: Vec<usize>,
+        /// Bytes of scratch memory the step needs, 64-byte aligned, contents undefined.
+        scratch_bytes: usize,
+        /// The work.
+        step: Box<dyn Step>,
+    },
+    /// The outputs are known now (Shape; outputs whose size depends on values, such as NonZero).
+    Values(Vec<Tensor>),
+    /// The value of this input decides the outputs' shapes and is not known: run what comes before, then ask again.
+    NeedsValue(usize),
+}
+
+/// A node of the program, made once when the program is loaded.
+pub trait Operator: Send + Sync {
+    /// Plans the node for inputs of these shapes.
+    ///
+    /// Called again for every new input shape, so it must be quick: microseconds. What depends on constants alone
+    /// (packed weights) is made at the first call and kept inside the operator.
+    fn plan(&self, context: &PlanContext<'_>) -> Result<Planned, EngineError>;
+}
+
+/// The planned work of a node.
+pub trait Step: Send + Sync {
+    /// Runs the work. It allocates nothing and cannot fail: what could go wrong was checked while planning.
+    fn run(&self, context: &mut RunContext<'_, '_>);
+}
+
+/// What a step works on.
+pub struct RunContext<'a, 'b> {
+    /// The inputs, as planned; `None` where an optional input is absent.
+    pub inputs: &'a [Option<View<'b>>],
+    /// The outputs, as planned. With `in_place`, output 0 may share the memory of that input.
+    pub outputs: &'a mut [ViewMut<'b>],
+    /// Scratch memory of the size asked for.
+    pub scratch: &'a mut [u8],
+    /// Threads to use.
+    pub pool: &'a ThreadPool,
+}

@@ -1,0 +1,1 @@
+//! Image kernels: decoding, resizing, warping and geometry.

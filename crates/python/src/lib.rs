@@ -1,0 +1,14 @@
+//! The Python face of the native core: converts arguments, releases the GIL, maps errors. Nothing else.
+#![allow(missing_docs, reason = "the public documentation is the Python stub, _native.pyi")]
+
+use pyo3::prelude::*;
+
+mod runtime;
+
+#[pymodule(gil_used = false)]
+mod _native {
+    #[pymodule_export]
+    use super::runtime::{
+        available_isas, cpu_features, effective_cores, get_num_threads, isa, set_num_threads,
+    };
+}

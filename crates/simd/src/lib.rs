@@ -1,0 +1,58 @@
+//! CPU facts, instruction-set levels, and the vector trait that kernels are written over.
+//!
+//! A kernel is generic code over [`Simd`]; [`dispatch!`] instantiates it once per level inside a
+//! function compiled for that level. A level is a value ([`Isa`]) that only exists where the CPU has it,
+//! so one process can run every level it owns against the scalar oracle.
+
+mod features;
+mod vector;
+
+#[cfg(target_arch = "x86_64")]
+mod x86;
+
+pub use features::{CpuFeatures, Isa, features, isa};
+pub use vector::{Scalar, Simd};
+#[cfg(target_arch = "x86_64")]
+pub use x86::{Avx2, Avx512};
+
+/// Runs a generic kernel at a level: `dispatch!(isa, S => kernel::<S>(arguments))`.
+///
+/// The expression is compiled once per level in a function with that level's target features, so
+/// `#[inline(always)]` generics inside become straight vector code. Arguments are captured by reference.
+#[macro_export]
+macro_rules! dispatch {
+    ($isa:expr, $simd:ident => $body:expr) => {{
+        match $isa.level() {
+            #[cfg(target_arch = "x86_64")]
+            $crate::Level::Avx512 => {
+                type $simd = $crate::Avx512;
+                // SAFETY: an `Isa` of this level exists only where the CPU has its features.
+                unsafe {
+                    $crate::call_avx512(
+                        #[inline(always)]
+                        || $body,
+                    )
+                }
+            }
+            #[cfg(target_arch = "x86_64")]
+            $crate::Level::Avx2 => {
+                type $simd = $crate::Avx2;
+                // SAFETY: as above.
+                unsafe {
+                    $crate::call_avx2(
+                        #[inline(always)]
+                        || $body,
+                    )
+                }
+            }
+            _ => {
+                type $simd = $crate::Scalar;
+                $body
+            }
+        }
+    }};
+}
+
+pub use features::Level;
+#[cfg(target_arch = "x86_64")]
+pub use x86::{call_avx2, call_avx512};

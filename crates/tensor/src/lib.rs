@@ -1,0 +1,14 @@
+//! Tensors as strided views, and the kernels that compute on them.
+//!
+//! Shapes are logical and follow ONNX (`[N, C, H, W]`); the order in memory is whatever the strides say, so a
+//! channels-last image is a view like any other. Strides count elements.
+
+mod dtype;
+mod error;
+mod shape;
+mod view;
+
+pub use dtype::{DType, Element};
+pub use error::TensorError;
+pub use shape::{Dims, Strides, broadcast_shape, channels_last_strides, contiguous_strides, element_count};
+pub use view::{Tensor, View, ViewMut};

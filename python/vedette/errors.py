@@ -1,0 +1,48 @@
+"""The errors Vedette raises: one small tree, so that ``except VedetteError`` catches them all.
+
+* VedetteError
+    * NativeError           a defect inside the native core (a Rust panic), never the caller's fault
+    * InputError            an argument of the wrong name, rank, dtype or value (also a ValueError)
+    * ImageError            an image that is missing, truncated, not an image, or too large
+    * ModelError
+        * InvalidModelError      a model file that is damaged or contradicts itself
+        * UnsupportedModelError  a sound model with operators the native engine does not have
+    * HubError              a model package that cannot be fetched or verified
+    * MemoryLimitError      a request beyond the memory that its header or budget allows
+"""
+
+
+class VedetteError(Exception):
+    """Base of every error raised by Vedette."""
+
+
+class NativeError(VedetteError):
+    """A defect inside the native core; please report it."""
+
+
+class InputError(VedetteError, ValueError):
+    """An argument has the wrong name, rank, dtype or value."""
+
+
+class ImageError(VedetteError):
+    """An image is missing, damaged, not an image, or too large."""
+
+
+class ModelError(VedetteError):
+    """A model cannot be used."""
+
+
+class InvalidModelError(ModelError):
+    """A model file is damaged or contradicts itself."""
+
+
+class UnsupportedModelError(ModelError):
+    """A sound model uses operators the native engine does not have."""
+
+
+class HubError(VedetteError):
+    """A model package cannot be fetched, verified or stored."""
+
+
+class MemoryLimitError(VedetteError):
+    """A request needs more memory than its header or budget allows."""
