@@ -3,11 +3,14 @@
 //! Shapes are logical and follow ONNX (`[N, C, H, W]`); the order in memory is whatever the strides say, so a
 //! channels-last image is a view like any other. Strides count elements.
 
+pub mod activation;
+
 mod dtype;
 mod error;
 mod shape;
 mod view;
 
+pub use activation::Activation;
 pub use dtype::{DType, Element};
 pub use error::TensorError;
 pub use shape::{Dims, Strides, broadcast_shape, channels_last_strides, contiguous_strides, element_count};

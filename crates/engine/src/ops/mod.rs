@@ -1,0 +1,22 @@
+//! The operators by group: each reads its attributes, plans, and hands the work to kernels of `vedette-tensor`.
+
+use crate::attributes::Attributes;
+use crate::op::{EngineError, Operator};
+
+/// Makes an operator from the attributes of a node.
+pub(crate) type Build = fn(&Attributes) -> Result<Box<dyn Operator>, EngineError>;
+
+/// One table of `(ONNX name, constructor)` for each group.
+const GROUPS: &[&[(&str, Build)]] = &[];
+
+/// The constructor of the operator of that name.
+pub(crate) fn find(op: &str) -> Option<Build> {
+    GROUPS.iter().copied().flatten().find(|entry| entry.0 == op).map(|entry| entry.1)
+}
+
+/// Every operator the engine has, sorted.
+pub fn supported_operators() -> Vec<&'static str> {
+    let mut names: Vec<_> = GROUPS.iter().copied().flatten().map(|entry| entry.0).collect();
+    names.sort_unstable();
+    names
+}
