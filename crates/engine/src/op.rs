@@ -5,6 +5,7 @@ use vedette_runtime::ThreadPool;
 use vedette_simd::Isa;
 use vedette_tensor::{
     DType, Dims, Strides, Tensor, TensorError, View, ViewMut, channels_last_strides, contiguous_strides,
+    element_count,
 };
 
 /// What went wrong, and whose fault it is.
@@ -63,6 +64,18 @@ impl TensorSpec {
     }
 }
 
+/// Bytes of a tensor, or an error where they would be more than `limit`.
+pub(crate) fn check_size(dtype: DType, shape: &[usize], limit: usize) -> Result<usize, EngineError> {
+    element_count(shape)
+        .and_then(|count| count.checked_mul(dtype.size()))
+        .filter(|&bytes| bytes <= limit)
+        .ok_or_else(|| {
+            EngineError::Memory(format!(
+                "a {dtype} tensor of shape {shape:?} exceeds the limit of {limit} bytes"
+            ))
+        })
+}
+
 /// An input while planning: always its spec, and its value where that is known.
 #[derive(Clone, Debug)]
 pub struct PlanInput<'a> {
@@ -70,7 +83,9 @@ pub struct PlanInput<'a> {
     pub spec: TensorSpec,
     /// The elements, if they are constant or follow from shapes alone.
     pub value: Option<View<'a>>,
-    /// Whether the value is a constant of the program, so that work on it (packing weights) may be kept in the operator.
+    /// Whether the value is the same in every plan (a constant of the program or computed from constants alone), so
+    /// that work on it (packing weights) may be kept in the operator. Once the operator has
+    /// [released](Operator::released_inputs) it, `constant` stays true and `value` is `None`.
     pub constant: bool,
 }
 
@@ -85,6 +100,11 @@ pub struct PlanContext<'a> {
     pub isa: Isa,
     /// Threads the step will have.
     pub threads: usize,
+    /// The axes of output 0, slowest first, in the memory order its readers would like best. A wish that an operator
+    /// may grant when it costs nothing.
+    pub preferred_order: Option<&'a [usize]>,
+    /// Bytes that one tensor may take.
+    pub memory_limit: usize,
 }
 
 impl<'a> PlanContext<'a> {
@@ -96,6 +116,12 @@ impl<'a> PlanContext<'a> {
     /// Input `i`, if present.
     pub fn optional(&self, i: usize) -> Option<&'a PlanInput<'a>> {
         self.inputs.get(i).and_then(Option::as_ref)
+    }
+
+    /// A tensor of zeros for [`Planned::Values`]; an error where it would be larger than the memory limit.
+    pub fn zeros(&self, dtype: DType, shape: &[usize]) -> Result<Tensor, EngineError> {
+        check_size(dtype, shape, self.memory_limit)?;
+        Tensor::zeros(dtype, shape).map_err(|error| EngineError::Memory(error.0))
     }
 }
 
@@ -142,12 +168,30 @@ pub trait Operator: Send + Sync {
     /// Called again for every new input shape, so it must be quick: microseconds. What depends on constants alone
     /// (packed weights) is made at the first call and kept inside the operator.
     fn plan(&self, context: &PlanContext<'_>) -> Result<Planned, EngineError>;
+
+    /// Constant inputs that the operator holds in a form of its own by now (packed weights), asked after `plan`.
+    ///
+    /// Their memory is freed once every reader has released them: from then on `plan` sees no `value` for them and the
+    /// step sees `None`.
+    fn released_inputs(&self) -> &[usize] {
+        &[]
+    }
+
+    /// Bytes the operator keeps (packed weights).
+    fn packed_bytes(&self) -> usize {
+        0
+    }
 }
 
 /// The planned work of a node.
 pub trait Step: Send + Sync {
     /// Runs the work. It allocates nothing and cannot fail: what could go wrong was checked while planning.
     fn run(&self, context: &mut RunContext<'_, '_>);
+
+    /// Multiplications with addition that a run takes, for the profile; 0 where that says nothing.
+    fn multiply_accumulates(&self) -> u64 {
+        0
+    }
 }
 
 /// What a step works on.
