@@ -1,5 +1,34 @@
-"""Always-on computer vision for ordinary CPUs."""
+"""Always-on computer vision for ordinary CPUs.
+
+The parts are imported when they are first used, so ``import vedette`` costs next to nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
 
 from vedette.errors import VedetteError
 
-__all__ = ["VedetteError"]
+if TYPE_CHECKING:
+    from vedette import errors, hub, image, model, ocr, runtime
+    from vedette.model import Model, load
+
+__all__ = ["Model", "VedetteError", "errors", "hub", "image", "load", "model", "ocr", "runtime"]
+
+_MODULES = frozenset({"errors", "hub", "image", "model", "ocr", "runtime"})
+_NAMES = {"Model": "vedette.model", "load": "vedette.model"}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return importlib.import_module(f"vedette.{name}")
+    if name in _NAMES:
+        value = getattr(importlib.import_module(_NAMES[name]), name)
+        globals()[name] = value
+        return value
+    raise AttributeError(f"module 'vedette' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
