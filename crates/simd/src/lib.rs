@@ -26,24 +26,23 @@ macro_rules! dispatch {
             #[cfg(target_arch = "x86_64")]
             $crate::Level::Avx512 => {
                 type $simd = $crate::Avx512;
+                // Made outside of the unsafe block, so that unsafe code in the body must say so.
+                let body = ::core::convert::identity(
+                    #[inline(always)]
+                    || $body,
+                );
                 // SAFETY: an `Isa` of this level exists only where the CPU has its features.
-                unsafe {
-                    $crate::call_avx512(
-                        #[inline(always)]
-                        || $body,
-                    )
-                }
+                unsafe { $crate::call_avx512(body) }
             }
             #[cfg(target_arch = "x86_64")]
             $crate::Level::Avx2 => {
                 type $simd = $crate::Avx2;
+                let body = ::core::convert::identity(
+                    #[inline(always)]
+                    || $body,
+                );
                 // SAFETY: as above.
-                unsafe {
-                    $crate::call_avx2(
-                        #[inline(always)]
-                        || $body,
-                    )
-                }
+                unsafe { $crate::call_avx2(body) }
             }
             _ => {
                 type $simd = $crate::Scalar;

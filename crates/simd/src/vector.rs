@@ -54,8 +54,12 @@ pub trait Simd: Copy + Send + Sync + 'static {
     fn round(a: Self::V) -> Self::V;
     /// Magnitude of `a` with the sign of `b`.
     fn copysign(a: Self::V, b: Self::V) -> Self::V;
-    /// `2^n` for integral `n` in `[-127, 128]`, built in the exponent bits (`-127` gives 0, `128` infinity).
+    /// `2^n` for integral `n` in `[-127, 128]`, built in the exponent bits (`-127` gives 0, `128` infinity); anything
+    /// for other values.
     fn exp2_int(n: Self::V) -> Self::V;
+    /// `a 2^n` for integral `n` in `[-252, 254]`, rounded once, so that results may be subnormal or infinite;
+    /// anything for other values.
+    fn scale_exp2(a: Self::V, n: Self::V) -> Self::V;
     /// Where `a < b` then `x` else `y` (NaN compares false).
     fn select_lt(a: Self::V, b: Self::V, x: Self::V, y: Self::V) -> Self::V;
     /// Sum of the lanes.
@@ -156,7 +160,14 @@ impl Simd for Scalar {
     }
     #[inline(always)]
     fn exp2_int(n: Self::V) -> Self::V {
-        n.map(|n| f32::from_bits((((n as i32) + 127) as u32) << 23))
+        n.map(|n| f32::from_bits(((n as i32).wrapping_add(127) as u32) << 23))
+    }
+    #[inline(always)]
+    fn scale_exp2(a: Self::V, n: Self::V) -> Self::V {
+        map2(a, n, |a, n| {
+            let (n, power) = (n as i32, |n: i32| f32::from_bits((n.wrapping_add(127) as u32) << 23));
+            a * power(n >> 1) * power(n - (n >> 1))
+        })
     }
     #[inline(always)]
     fn select_lt(a: Self::V, b: Self::V, x: Self::V, y: Self::V) -> Self::V {

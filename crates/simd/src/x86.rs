@@ -137,6 +137,18 @@ impl Simd for Avx2 {
         }
     }
     #[inline(always)]
+    fn scale_exp2(a: __m256, n: __m256) -> __m256 {
+        // SAFETY: see the impl.
+        unsafe {
+            // 2^n may be out of range where the product is not, so it is applied in two halves; the first is exact.
+            let n = _mm256_cvtps_epi32(n);
+            let half = _mm256_srai_epi32::<1>(n);
+            let power =
+                |n| _mm256_castsi256_ps(_mm256_slli_epi32::<23>(_mm256_add_epi32(n, _mm256_set1_epi32(127))));
+            _mm256_mul_ps(_mm256_mul_ps(a, power(half)), power(_mm256_sub_epi32(n, half)))
+        }
+    }
+    #[inline(always)]
     fn select_lt(a: __m256, b: __m256, x: __m256, y: __m256) -> __m256 {
         // SAFETY: see the impl.
         unsafe { _mm256_blendv_ps(y, x, _mm256_cmp_ps::<_CMP_LT_OQ>(a, b)) }
@@ -264,6 +276,11 @@ impl Simd for Avx512 {
         }
     }
     #[inline(always)]
+    fn scale_exp2(a: __m512, n: __m512) -> __m512 {
+        // SAFETY: see the impl.
+        unsafe { _mm512_scalef_ps(a, n) }
+    }
+    #[inline(always)]
     fn select_lt(a: __m512, b: __m512, x: __m512, y: __m512) -> __m512 {
         // SAFETY: see the impl.
         unsafe { _mm512_mask_blend_ps(_mm512_cmp_ps_mask::<_CMP_LT_OQ>(a, b), y, x) }
@@ -301,6 +318,7 @@ mod tests {
                     S::copysign(a, b),
                     S::abs(a),
                     S::exp2_int(S::round(a)),
+                    S::scale_exp2(S::splat(1.5), S::round(S::mul(a, S::splat(6.0)))),
                     S::select_lt(a, b, a, S::splat(7.0)),
                     S::div(a, b),
                 ] {
@@ -310,7 +328,9 @@ mod tests {
             }
         }
         // Regroup by operation so that levels with other widths compare.
-        (0..9).flat_map(|op| out.iter().skip(op).step_by(9).flatten().copied().collect::<Vec<_>>()).collect()
+        (0..10)
+            .flat_map(|op| out.iter().skip(op).step_by(10).flatten().copied().collect::<Vec<_>>())
+            .collect()
     }
 
     #[test]
