@@ -1,0 +1,74 @@
+"""Show what Vedette found on this machine: the CPU, threads, versions, model packages.
+
+example:
+  vedette doctor --json
+"""
+
+from __future__ import annotations
+
+import argparse
+import platform
+from importlib import metadata
+from typing import Any
+
+from vedette import hub, runtime
+from vedette.cli.terminal import print_json
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments of ``vedette doctor``."""
+    parser.add_argument("--json", action="store_true", help="write JSON to stdout")
+
+
+def run(chosen: argparse.Namespace) -> int:
+    """Run ``vedette doctor``."""
+    facts = _facts()
+    if chosen.json:
+        print_json(facts)
+        return 0
+    for title, section in facts.items():
+        print(f"{title}:")
+        for name, value in section.items():
+            print(f"  {name + ':':18} {_text(value)}")
+    return 0
+
+
+def _facts() -> dict[str, dict[str, Any]]:
+    return {
+        "versions": {
+            "vedette": metadata.version("vedette"),
+            "python": platform.python_version(),
+            **{name: _version(name) for name in ("numpy", "onnx", "pillow", "onnxruntime", "pip")},
+        },
+        "cpu": {
+            "machine": platform.machine(),
+            **runtime.cpu_features(),
+            "levels": runtime.available_isas(),
+            "level in use": runtime.isa(),
+            "effective cores": runtime.effective_cores(),
+            "threads": runtime.get_num_threads(),
+        },
+        "models": {
+            "home": str(hub.home()),
+            **{package.name: hub.status(package.name) for package in hub.packages()},
+        },
+    }
+
+
+def _version(name: str) -> str | None:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _text(value: Any) -> str:
+    match value:
+        case None:
+            return "not installed"
+        case True | False:
+            return "yes" if value else "no"
+        case list():
+            return ", ".join(value)
+        case _:
+            return str(value)
