@@ -25,6 +25,18 @@ pub enum EngineError {
     Memory(String),
 }
 
+impl EngineError {
+    /// The same error, saying where it arose.
+    pub(crate) fn within(self, place: &str) -> EngineError {
+        match self {
+            EngineError::Invalid(message) => EngineError::Invalid(format!("{place}: {message}")),
+            EngineError::Unsupported(message) => EngineError::Unsupported(format!("{place}: {message}")),
+            EngineError::Input(message) => EngineError::Input(format!("{place}: {message}")),
+            EngineError::Memory(message) => EngineError::Memory(format!("{place}: {message}")),
+        }
+    }
+}
+
 impl From<TensorError> for EngineError {
     fn from(error: TensorError) -> Self {
         EngineError::Invalid(error.0)

@@ -14,4 +14,4 @@ pub use activation::Activation;
 pub use dtype::{DType, Element};
 pub use error::TensorError;
 pub use shape::{Dims, Strides, broadcast_shape, channels_last_strides, contiguous_strides, element_count};
-pub use view::{Tensor, View, ViewMut};
+pub use view::{Tensor, View, ViewMut, is_dense};

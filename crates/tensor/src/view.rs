@@ -47,7 +47,8 @@ fn is_contiguous(shape: &[usize], strides: &[isize]) -> bool {
     true
 }
 
-fn is_dense(shape: &[usize], strides: &[isize]) -> bool {
+/// Whether the elements fill a block without gaps, in whatever order of the axes.
+pub fn is_dense(shape: &[usize], strides: &[isize]) -> bool {
     let mut axes: SmallVec<[(isize, usize); 6]> =
         strides.iter().copied().zip(shape.iter().copied()).filter(|&(_, dim)| dim != 1).collect();
     if axes.iter().any(|&(_, dim)| dim == 0) {
@@ -409,6 +410,16 @@ impl Tensor {
     /// Shape.
     pub fn shape(&self) -> &[usize] {
         &self.shape
+    }
+
+    /// The first element.
+    pub fn as_ptr(&self) -> *const u8 {
+        self.buffer.as_ptr()
+    }
+
+    /// The first element, for writing.
+    pub fn as_mut_ptr(&mut self) -> *mut u8 {
+        self.buffer.as_mut_ptr()
     }
 
     /// The elements in C order.

@@ -1,0 +1,337 @@
+use super::pack::{Interval, pack};
+use super::planner::{Home, Planner, StepRequest, Value};
+use super::{Base, Cut, Operand, Plan, PlannedStep};
+use crate::op::{EngineError, RunContext, Step, TensorSpec, check_size};
+use crate::program::ValueId;
+use smallvec::smallvec;
+use std::sync::Arc;
+use std::time::Duration;
+use vedette_memory::ALIGNMENT;
+use vedette_tensor::{Tensor, View};
+
+/// A buffer on its way to a place in memory.
+#[derive(Clone, Debug)]
+struct Buffer {
+    bytes: usize,
+    /// The step that writes it, and the last one that reads it.
+    first: usize,
+    last: usize,
+    /// The program output it is.
+    output: Option<usize>,
+    /// The buffer whose memory it took over, and the bytes from that one's start.
+    within: Option<(usize, isize)>,
+}
+
+/// A program output that is made here.
+struct OutputRequest {
+    index: usize,
+    value: Value,
+    /// Whether the value's buffer itself is the output's memory.
+    direct: bool,
+}
+
+impl Planner<'_> {
+    /// Gives every operand a place in memory.
+    pub(super) fn assemble(mut self, waits_for: Option<ValueId>) -> Result<Plan, EngineError> {
+        let mut outputs = self.output_requests();
+        let carried = self.carried_values(waits_for.is_some());
+        self.drop_unread_steps(
+            outputs.iter().map(|output| &output.value).chain(carried.iter().map(|(_, v)| v)),
+        );
+
+        let mut buffers = self.lifetimes();
+        let end = self.steps.len() + outputs.len();
+        for (_, value) in &carried {
+            keep_until(&mut buffers, value, usize::MAX);
+        }
+        for output in &mut outputs {
+            keep_until(&mut buffers, &output.value, end);
+            output.direct = claim_output(&mut buffers, output);
+        }
+        self.take_over(&mut buffers);
+        let (offsets, scratch, arena_bytes) = self.place(&buffers)?;
+
+        let mut resolver = Resolver { buffers, offsets, known: Vec::new() };
+        let mut steps = Vec::with_capacity(end);
+        for (request, scratch) in self.steps.into_iter().zip(scratch) {
+            if request.outputs.iter().all(|(spec, _)| spec.is_empty()) {
+                continue;
+            }
+            let inputs =
+                request.inputs.iter().map(|value| value.as_ref().map(|v| resolver.operand(v))).collect();
+            let outputs = request.outputs.iter().map(|(spec, id)| resolver.buffer(spec, *id, 0)).collect();
+            let scratch = (scratch, request.scratch_bytes);
+            steps.push(PlannedStep {
+                node: Some(request.node),
+                inputs,
+                outputs,
+                scratch,
+                step: request.step,
+            });
+        }
+        let mut specs = Vec::with_capacity(outputs.len());
+        let mut output_bytes = 0usize;
+        for OutputRequest { index, value, direct } in outputs {
+            let spec = TensorSpec::contiguous(value.spec.dtype, &value.spec.shape);
+            output_bytes =
+                output_bytes.saturating_add(check_size(spec.dtype, &spec.shape, self.settings.memory_limit)?);
+            if !direct && !spec.is_empty() {
+                let target = Operand { spec: spec.clone(), base: Base::Output(index), offset: 0 };
+                steps.push(PlannedStep {
+                    node: None,
+                    inputs: smallvec![Some(resolver.operand(&value))],
+                    outputs: smallvec![target],
+                    scratch: (0, 0),
+                    step: Box::new(Copy),
+                });
+            }
+            specs.push((index, spec));
+            self.state.outputs_made[index] = true;
+        }
+        if arena_bytes.saturating_add(output_bytes) > self.settings.memory_limit {
+            return Err(EngineError::Memory(format!(
+                "a run takes {} bytes, more than the limit of {}",
+                arena_bytes.saturating_add(output_bytes),
+                self.settings.memory_limit
+            )));
+        }
+        let cut = match waits_for {
+            None => None,
+            Some(id) => {
+                let value = self.state.values[id].clone();
+                let value = value.ok_or_else(|| EngineError::Invalid(format!("value {id} is not there")))?;
+                let operand = resolver.operand(&value);
+                let mut operands = Vec::with_capacity(carried.len());
+                for (id, value) in carried {
+                    operands.push(resolver.operand(&value));
+                    let home = self.state.add_external(&value.spec);
+                    self.state.values[id] = Some(Value { spec: value.spec, home });
+                }
+                Some(Cut::new(id, operand, operands, self.state))
+            }
+        };
+        let planning = Duration::ZERO;
+        Ok(Plan { steps, outputs: specs, known: resolver.known, arena_bytes, cut, planning })
+    }
+
+    /// The program outputs that are made by now and were not before.
+    fn output_requests(&self) -> Vec<OutputRequest> {
+        let made = &self.state.outputs_made;
+        let outputs = self.program.outputs.iter().enumerate().filter(|&(index, _)| !made[index]);
+        outputs
+            .filter_map(|(index, output)| {
+                let value = self.value(output.value).ok()?.clone();
+                Some(OutputRequest { index, value, direct: false })
+            })
+            .collect()
+    }
+
+    /// With a cut, the values whose elements later nodes read.
+    fn carried_values(&self, cut: bool) -> Vec<(ValueId, Value)> {
+        let next = self.state.next_node;
+        let read_later = |id: ValueId| {
+            self.last_readers[id].is_some_and(|node| node >= next && node < self.program.nodes.len())
+                || self.readers_beyond(id, next)
+        };
+        let values = self.state.values.iter().enumerate().filter(|_| cut);
+        values
+            .filter_map(|(id, value)| Some((id, value.as_ref()?)))
+            .filter(|(id, value)| matches!(value.home, Home::Buffer { .. }) && read_later(*id))
+            .map(|(id, value)| (id, value.clone()))
+            .collect()
+    }
+
+    /// Whether a value that is a program output is read by a node from `next` on, too.
+    fn readers_beyond(&self, id: ValueId, next: usize) -> bool {
+        self.last_readers[id] == Some(usize::MAX)
+            && self.program.nodes[next..].iter().any(|node| node.inputs.contains(&Some(id)))
+    }
+
+    /// Drops the steps of which nobody reads an output: their readers were content with the shape.
+    fn drop_unread_steps<'v>(&mut self, kept: impl Iterator<Item = &'v Value>) {
+        let mut read = vec![false; self.buffers.len()];
+        let note = |value: &Value, read: &mut [bool]| {
+            if let Home::Buffer { id, .. } = value.home {
+                read[id] = true;
+            }
+        };
+        kept.for_each(|value| note(value, &mut read));
+        let mut steps: Vec<StepRequest> = Vec::with_capacity(self.steps.len());
+        while let Some(step) = self.steps.pop() {
+            if step.outputs.iter().any(|&(_, id)| read[id]) {
+                step.inputs.iter().flatten().for_each(|value| note(value, &mut read));
+                steps.push(step);
+            }
+        }
+        steps.reverse();
+        self.steps = steps;
+    }
+
+    fn lifetimes(&self) -> Vec<Buffer> {
+        let unused = Buffer { bytes: 0, first: 0, last: 0, output: None, within: None };
+        let mut buffers = vec![unused; self.buffers.len()];
+        for (index, step) in self.steps.iter().enumerate() {
+            for &(_, id) in &step.outputs {
+                let bytes = self.buffers[id];
+                buffers[id] = Buffer { bytes, first: index, last: index, output: None, within: None };
+            }
+            for value in step.inputs.iter().flatten() {
+                keep_until(&mut buffers, value, index);
+            }
+        }
+        buffers
+    }
+
+    /// Lets outputs take over the memory of inputs that are not needed afterwards.
+    fn take_over(&self, buffers: &mut [Buffer]) {
+        for (index, step) in self.steps.iter().enumerate() {
+            let Some((spec, output)) = step.outputs.first() else { continue };
+            for &position in &step.in_place {
+                let Some(Some(value)) = step.inputs.get(position) else { continue };
+                let Home::Buffer { id, offset } = value.home else { continue };
+                let (root, base) = root_of(buffers, id);
+                let others = step.inputs.iter().enumerate().filter(|&(other, _)| other != position);
+                let shared = others.filter_map(|(_, value)| value.as_ref()).any(|value| match value.home {
+                    Home::Buffer { id, .. } => root_of(buffers, id).0 == root,
+                    _ => false,
+                });
+                let start = base + offset * spec.dtype.size() as isize;
+                let is_output = buffers[*output].output.is_some();
+                let whole = start == 0 && buffers[root].bytes == buffers[*output].bytes;
+                if buffers[root].last == index
+                    && buffers[root].output.is_none()
+                    && !shared
+                    && same_layout(&value.spec, spec)
+                    && (whole || !is_output)
+                {
+                    buffers[root].last = buffers[*output].last;
+                    buffers[root].output = buffers[*output].output;
+                    buffers[*output].within = Some((root, start));
+                    break;
+                }
+            }
+        }
+    }
+
+    /// Offsets of buffers and of every step's scratch memory in the arena, and its size.
+    fn place(&self, buffers: &[Buffer]) -> Result<(Vec<usize>, Vec<usize>, usize), EngineError> {
+        let mut intervals = Vec::with_capacity(buffers.len() + self.steps.len());
+        for buffer in buffers {
+            let elsewhere = buffer.output.is_some() || buffer.within.is_some();
+            let bytes = if elsewhere { 0 } else { buffer.bytes };
+            intervals.push(Interval { first: buffer.first, last: buffer.last, bytes });
+        }
+        for (index, step) in self.steps.iter().enumerate() {
+            intervals.push(Interval { first: index, last: index, bytes: step.scratch_bytes });
+        }
+        let (mut offsets, total) = pack(&intervals, ALIGNMENT)
+            .ok_or_else(|| EngineError::Memory("a run takes more memory than can be counted".to_owned()))?;
+        let scratch = offsets.split_off(buffers.len());
+        Ok((offsets, scratch, total))
+    }
+}
+
+fn keep_until(buffers: &mut [Buffer], value: &Value, step: usize) {
+    if let Home::Buffer { id, .. } = value.home {
+        buffers[id].last = buffers[id].last.max(step);
+    }
+}
+
+/// Makes the value's buffer the memory of the output, where it is all of it in C order.
+fn claim_output(buffers: &mut [Buffer], output: &OutputRequest) -> bool {
+    let Home::Buffer { id, offset: 0 } = output.value.home else { return false };
+    let spec = &output.value.spec;
+    let contiguous = TensorSpec::contiguous(spec.dtype, &spec.shape);
+    let bytes = spec.len() * spec.dtype.size();
+    if buffers[id].output.is_some() || buffers[id].bytes != bytes || !same_layout(spec, &contiguous) {
+        return false;
+    }
+    buffers[id].output = Some(output.index);
+    true
+}
+
+/// Whether two tensors of one shape have every element at the same place.
+fn same_layout(a: &TensorSpec, b: &TensorSpec) -> bool {
+    let strides = || a.strides.iter().zip(&b.strides).zip(&a.shape);
+    a.dtype == b.dtype && a.shape == b.shape && strides().all(|((x, y), &dim)| x == y || dim <= 1)
+}
+
+/// The buffer whose memory this one is in, and the bytes from its start.
+fn root_of(buffers: &[Buffer], mut id: usize) -> (usize, isize) {
+    let mut offset = 0;
+    while let Some((parent, bytes)) = buffers[id].within {
+        offset += bytes;
+        id = parent;
+    }
+    (id, offset)
+}
+
+struct Resolver {
+    buffers: Vec<Buffer>,
+    offsets: Vec<usize>,
+    known: Vec<Arc<Tensor>>,
+}
+
+impl Resolver {
+    fn operand(&mut self, value: &Value) -> Operand {
+        let size = value.spec.dtype.size() as isize;
+        match &value.home {
+            Home::Buffer { id, offset } => self.buffer(&value.spec, *id, offset * size),
+            Home::External { id, offset } => {
+                Operand { spec: value.spec.clone(), base: Base::External(*id), offset: offset * size }
+            }
+            Home::Known { tensor, offset, .. } => {
+                let index = self.known.len();
+                self.known.push(tensor.clone());
+                Operand { spec: value.spec.clone(), base: Base::Known(index), offset: offset * size }
+            }
+            Home::Released => unreachable!("no step reads what its node has released"),
+        }
+    }
+
+    fn buffer(&self, spec: &TensorSpec, id: usize, offset: isize) -> Operand {
+        let (root, start) = root_of(&self.buffers, id);
+        let (base, origin) = match self.buffers[root].output {
+            Some(output) => (Base::Output(output), 0),
+            None => (Base::Arena, self.offsets[root] as isize),
+        };
+        Operand { spec: spec.clone(), base, offset: origin + start + offset }
+    }
+}
+
+/// Copies a value to the program output it is.
+struct Copy;
+
+impl Step for Copy {
+    fn run(&self, context: &mut RunContext<'_, '_>) {
+        let (Some(Some(from)), Some(to)) = (context.inputs.first(), context.outputs.first_mut()) else {
+            return;
+        };
+        let size = from.dtype().size();
+        let mut target = to.as_mut_ptr();
+        copy_axes(from, 0, from.as_ptr(), size, &mut target);
+    }
+}
+
+fn copy_axes(from: &View<'_>, axis: usize, source: *const u8, size: usize, target: &mut *mut u8) {
+    let (shape, strides) = (&from.shape()[axis..], &from.strides()[axis..]);
+    let (dim, stride) = match (shape, strides) {
+        ([], _) | (_, []) => (1, 1),
+        ([dim], [stride]) => (*dim, *stride),
+        ([dim, ..], [stride, ..]) => {
+            for i in 0..*dim as isize {
+                // SAFETY: an index within the axis leads to elements of the view.
+                let row = unsafe { source.offset(i * stride * size as isize) };
+                copy_axes(from, axis + 1, row, size, target);
+            }
+            return;
+        }
+    };
+    for i in 0..dim as isize {
+        // SAFETY: as above; the target has room for every element of the view and is written in turn.
+        unsafe {
+            std::ptr::copy_nonoverlapping(source.offset(i * stride * size as isize), *target, size);
+            *target = target.add(size);
+        }
+    }
+}

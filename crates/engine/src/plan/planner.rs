@@ -1,0 +1,468 @@
+use super::{Constants, Plan};
+use crate::op::{
+    EngineError, Operator, PlanContext, PlanInput, Planned, RunContext, Step, TensorSpec, ViewOf, check_size,
+};
+use crate::program::{Node, Program, ValueId};
+use smallvec::SmallVec;
+use std::sync::Arc;
+use std::time::Instant;
+use vedette_runtime::ThreadPool;
+use vedette_simd::Isa;
+use vedette_tensor::{DType, Tensor, View, ViewMut, is_dense};
+
+/// What is the same for every plan of an engine.
+pub(crate) struct Settings {
+    pub(crate) isa: Isa,
+    pub(crate) pool: ThreadPool,
+    pub(crate) memory_limit: usize,
+}
+
+/// Where a value lies while planning; offsets count elements.
+#[derive(Clone, Debug)]
+pub(crate) enum Home {
+    /// A buffer that gets its memory when all steps are known.
+    Buffer { id: usize, offset: isize },
+    /// Memory from outside the plan.
+    External { id: usize, offset: isize },
+    /// Elements known now; `constant` where they are the same in every plan.
+    Known { tensor: Arc<Tensor>, offset: isize, constant: bool },
+    /// A constant that every reader holds in a form of its own.
+    Released,
+}
+
+/// A value while planning.
+#[derive(Clone, Debug)]
+pub(crate) struct Value {
+    pub(crate) spec: TensorSpec,
+    pub(crate) home: Home,
+}
+
+impl Value {
+    fn view(&self) -> Option<View<'_>> {
+        let Home::Known { tensor, offset, .. } = &self.home else { return None };
+        let start = offset * self.spec.dtype.size() as isize;
+        // SAFETY: known values are whole tensors, or views of them whose reach was checked when they were planned.
+        Some(unsafe {
+            View::from_raw_parts(
+                self.spec.dtype,
+                self.spec.shape.clone(),
+                self.spec.strides.clone(),
+                tensor.as_ptr().offset(start),
+            )
+        })
+    }
+
+    fn is_constant(&self) -> bool {
+        matches!(self.home, Home::Known { constant: true, .. } | Home::Released)
+    }
+}
+
+/// The offsets of the first and the last element of a piece of memory, seen from its base.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Extent {
+    first: isize,
+    last: isize,
+}
+
+impl Extent {
+    const NOTHING: Extent = Extent { first: 0, last: -1 };
+
+    /// What the elements of a tensor reach.
+    fn of(shape: &[usize], strides: &[isize]) -> Option<Extent> {
+        if shape.contains(&0) {
+            return Some(Extent::NOTHING);
+        }
+        let mut extent = Extent { first: 0, last: 0 };
+        for (&dim, &stride) in shape.iter().zip(strides) {
+            let reach = stride.checked_mul(isize::try_from(dim).ok()? - 1)?;
+            let end = if reach < 0 { &mut extent.first } else { &mut extent.last };
+            *end = end.checked_add(reach)?;
+        }
+        Some(extent)
+    }
+
+    fn moved(self, offset: isize) -> Option<Extent> {
+        Some(Extent { first: self.first.checked_add(offset)?, last: self.last.checked_add(offset)? })
+    }
+
+    fn holds(self, other: Extent) -> bool {
+        self.first <= other.first && other.last <= self.last
+    }
+}
+
+/// A step before its operands have memory.
+pub(super) struct StepRequest {
+    pub(super) node: usize,
+    pub(super) inputs: SmallVec<[Option<Value>; 4]>,
+    /// Specs and buffers of the outputs.
+    pub(super) outputs: SmallVec<[(TensorSpec, usize); 1]>,
+    pub(super) in_place: Vec<usize>,
+    pub(super) scratch_bytes: usize,
+    pub(super) step: Box<dyn Step>,
+}
+
+/// What is known at a node: where every value made so far lies.
+#[derive(Clone)]
+pub(crate) struct State {
+    pub(super) next_node: usize,
+    /// Values of this plan; constants are looked up beside it.
+    pub(super) values: Vec<Option<Value>>,
+    /// What the external memory holds.
+    pub(super) externals: Vec<Extent>,
+    /// Program outputs made by earlier plans.
+    pub(super) outputs_made: Vec<bool>,
+}
+
+impl State {
+    /// The beginning of the program, with inputs of these layouts.
+    pub(crate) fn start(program: &Program, inputs: &[TensorSpec]) -> State {
+        let mut values = vec![None; program.values];
+        let mut externals = Vec::with_capacity(inputs.len());
+        for (id, (input, spec)) in program.inputs.iter().zip(inputs).enumerate() {
+            externals.push(Extent::of(&spec.shape, &spec.strides).unwrap_or(Extent::NOTHING));
+            values[input.value] = Some(Value { spec: spec.clone(), home: Home::External { id, offset: 0 } });
+        }
+        State { next_node: 0, values, externals, outputs_made: vec![false; program.outputs.len()] }
+    }
+
+    /// Tells the value that planning waited for.
+    pub(crate) fn learn(&mut self, id: ValueId, tensor: Tensor) {
+        self.values[id] = Some(Value {
+            spec: TensorSpec::contiguous(tensor.dtype(), tensor.shape()),
+            home: Home::Known { tensor: Arc::new(tensor), offset: 0, constant: false },
+        });
+    }
+
+    /// Adds external memory that holds a tensor, and tells where it begins.
+    pub(super) fn add_external(&mut self, spec: &TensorSpec) -> Home {
+        self.externals.push(Extent::of(&spec.shape, &spec.strides).unwrap_or(Extent::NOTHING));
+        Home::External { id: self.externals.len() - 1, offset: 0 }
+    }
+}
+
+/// What an operator says to its inputs.
+struct Answer {
+    planned: Planned,
+    all_known: bool,
+    all_constant: bool,
+}
+
+/// Plans a program node by node.
+pub(crate) struct Planner<'a> {
+    pub(super) program: &'a Program,
+    pub(super) operators: &'a [Box<dyn Operator>],
+    /// For every value the last node that reads it, or `usize::MAX` for program outputs.
+    pub(super) last_readers: &'a [Option<usize>],
+    pub(super) live: &'a [bool],
+    pub(super) constants: &'a mut Constants,
+    pub(super) settings: &'a Settings,
+    pub(super) state: State,
+    /// Bytes of every buffer.
+    pub(super) buffers: Vec<usize>,
+    pub(super) steps: Vec<StepRequest>,
+    known_bytes: usize,
+}
+
+impl<'a> Planner<'a> {
+    pub(crate) fn new(
+        program: &'a Program,
+        operators: &'a [Box<dyn Operator>],
+        live: &'a [bool],
+        last_readers: &'a [Option<usize>],
+        constants: &'a mut Constants,
+        settings: &'a Settings,
+        state: State,
+    ) -> Planner<'a> {
+        Planner {
+            program,
+            operators,
+            last_readers,
+            live,
+            constants,
+            settings,
+            state,
+            buffers: Vec::new(),
+            steps: Vec::new(),
+            known_bytes: 0,
+        }
+    }
+
+    /// Plans to the end of the program, or to the first node that has to wait for a value.
+    pub(crate) fn plan(mut self) -> Result<Plan, EngineError> {
+        let start = Instant::now();
+        let mut waits_for = None;
+        while self.state.next_node < self.program.nodes.len() && waits_for.is_none() {
+            let node = self.state.next_node;
+            if self.live[node] && !self.constants.is_folded(node) {
+                waits_for =
+                    self.plan_node(node).map_err(|error| error.within(&self.program.nodes[node].label()))?;
+            }
+            if waits_for.is_none() {
+                self.state.next_node += 1;
+            }
+        }
+        let mut plan = self.assemble(waits_for)?;
+        plan.planning = start.elapsed();
+        Ok(plan)
+    }
+
+    pub(super) fn value(&self, id: ValueId) -> Result<&Value, EngineError> {
+        self.state.values[id]
+            .as_ref()
+            .or(self.constants.get(id))
+            .ok_or_else(|| EngineError::Invalid(format!("value {id} is not there")))
+    }
+
+    /// Has the operator plan a node.
+    fn ask(&self, index: usize) -> Result<Answer, EngineError> {
+        let node = &self.program.nodes[index];
+        let mut inputs: SmallVec<[Option<PlanInput<'_>>; 6]> = SmallVec::new();
+        for (position, id) in node.inputs.iter().enumerate() {
+            let Some(id) = *id else {
+                inputs.push(None);
+                continue;
+            };
+            let value = self.value(id)?;
+            let released = self.constants.is_released(index, position);
+            inputs.push(Some(PlanInput {
+                spec: value.spec.clone(),
+                value: if released { None } else { value.view() },
+                constant: value.is_constant(),
+            }));
+        }
+        let context = PlanContext {
+            inputs: &inputs,
+            outputs: node.outputs.len(),
+            isa: self.settings.isa,
+            threads: self.settings.pool.threads(),
+            preferred_order: None,
+            memory_limit: self.settings.memory_limit,
+        };
+        let planned = self.operators[index].plan(&context)?;
+        if let Planned::NeedsValue(position) = planned {
+            match inputs.get(position) {
+                Some(Some(PlanInput { value: None, constant: false, .. })) => {}
+                _ => return Err(EngineError::Invalid(format!("input {position} has no value to wait for"))),
+            }
+        }
+        let all_known = inputs.iter().flatten().all(|input| input.value.is_some());
+        let all_constant = all_known && inputs.iter().flatten().all(|input| input.constant);
+        Ok(Answer { planned, all_known, all_constant })
+    }
+
+    /// Plans one node; the value it has to wait for, if any.
+    fn plan_node(&mut self, index: usize) -> Result<Option<ValueId>, EngineError> {
+        let program = self.program;
+        let node = &program.nodes[index];
+        let Answer { planned, all_known, all_constant } = self.ask(index)?;
+        let mut made = match planned {
+            Planned::NeedsValue(position) => return Ok(node.inputs[position]),
+            Planned::Views { input, views } => self.plan_views(node, input, views)?,
+            Planned::Values(tensors) => {
+                let mut values = Vec::with_capacity(tensors.len());
+                for tensor in tensors {
+                    self.count_known(tensor.dtype(), tensor.shape())?;
+                    values.push(Value {
+                        spec: TensorSpec::contiguous(tensor.dtype(), tensor.shape()),
+                        home: Home::Known { tensor: Arc::new(tensor), offset: 0, constant: false },
+                    });
+                }
+                values
+            }
+            Planned::Step { outputs, in_place, scratch_bytes, step } => {
+                for spec in &outputs {
+                    check_size(spec.dtype, &spec.shape, self.settings.memory_limit)?;
+                    if spec.shape.len() != spec.strides.len() || !is_dense(&spec.shape, &spec.strides) {
+                        return Err(EngineError::Invalid(format!(
+                            "the planned output of shape {:?} is not dense",
+                            &spec.shape[..]
+                        )));
+                    }
+                }
+                if scratch_bytes > self.settings.memory_limit {
+                    return Err(EngineError::Memory(format!(
+                        "{scratch_bytes} bytes of working memory exceed the limit of {}",
+                        self.settings.memory_limit
+                    )));
+                }
+                if all_known {
+                    self.evaluate(node, outputs, scratch_bytes, step.as_ref())?
+                } else {
+                    self.request(index, outputs, in_place, scratch_bytes, step)?
+                }
+            }
+        };
+        if made.len() != node.outputs.len() {
+            let (made, asked) = (made.len(), node.outputs.len());
+            return Err(EngineError::Invalid(format!(
+                "the node has {asked} outputs, the operator makes {made}"
+            )));
+        }
+        if all_constant {
+            made.iter_mut().for_each(|value| {
+                if let Home::Known { constant, .. } = &mut value.home {
+                    *constant = true;
+                }
+            });
+            let outputs =
+                node.outputs.iter().zip(made).filter_map(|(id, value)| Some(((*id)?, value))).collect();
+            self.constants.fold(program, index, outputs);
+            return Ok(None);
+        }
+        for (id, value) in node.outputs.iter().zip(made) {
+            if let Some(id) = *id {
+                self.state.values[id] = Some(value);
+            }
+        }
+        for &position in self.operators[index].released_inputs() {
+            self.constants.release(program, index, position);
+        }
+        Ok(None)
+    }
+
+    fn plan_views(&self, node: &Node, input: usize, views: Vec<ViewOf>) -> Result<Vec<Value>, EngineError> {
+        let id = node
+            .inputs
+            .get(input)
+            .copied()
+            .flatten()
+            .ok_or_else(|| EngineError::Invalid(format!("input {input} is missing")))?;
+        let source = self.value(id)?;
+        let outside = || EngineError::Invalid("a view reaches outside its input".to_owned());
+        let (start, memory) = match &source.home {
+            Home::Buffer { id, offset } => {
+                let elements = self.buffers[*id] / source.spec.dtype.size();
+                (*offset, Extent { first: 0, last: elements as isize - 1 })
+            }
+            Home::External { id, offset } => (*offset, self.state.externals[*id]),
+            Home::Known { tensor, offset, .. } => {
+                (*offset, Extent { first: 0, last: tensor.view().len() as isize - 1 })
+            }
+            Home::Released => return Err(outside()),
+        };
+        let mut values = Vec::with_capacity(views.len());
+        for ViewOf { spec, offset } in views {
+            let same_rank = spec.shape.len() == spec.strides.len();
+            if spec.dtype != source.spec.dtype || !same_rank {
+                return Err(EngineError::Invalid("a view differs from its input in dtype".to_owned()));
+            }
+            let mut start = start.checked_add(offset).ok_or_else(outside)?;
+            if spec.is_empty() {
+                start = memory.first;
+            } else {
+                Extent::of(&spec.shape, &spec.strides)
+                    .and_then(|extent| extent.moved(start))
+                    .filter(|extent| memory.holds(*extent))
+                    .ok_or_else(outside)?;
+            }
+            let home = match &source.home {
+                Home::Buffer { id, .. } => Home::Buffer { id: *id, offset: start },
+                Home::External { id, .. } => Home::External { id: *id, offset: start },
+                Home::Known { tensor, .. } => {
+                    Home::Known { tensor: tensor.clone(), offset: start, constant: false }
+                }
+                Home::Released => return Err(outside()),
+            };
+            values.push(Value { spec, home });
+        }
+        Ok(values)
+    }
+
+    /// Runs a step now, as everything it reads is known.
+    fn evaluate(
+        &mut self,
+        node: &Node,
+        outputs: Vec<TensorSpec>,
+        scratch_bytes: usize,
+        step: &dyn Step,
+    ) -> Result<Vec<Value>, EngineError> {
+        let allocate = |dtype: DType, shape: &[usize]| {
+            Tensor::zeros(dtype, shape).map_err(|error| EngineError::Memory(error.0))
+        };
+        let mut tensors = Vec::with_capacity(outputs.len());
+        for spec in &outputs {
+            self.count_known(spec.dtype, &spec.shape)?;
+            tensors.push(allocate(spec.dtype, &spec.shape)?);
+        }
+        let mut scratch = allocate(DType::U8, &[scratch_bytes])?;
+        if outputs.iter().any(|spec| !spec.is_empty()) {
+            let mut inputs: SmallVec<[Option<View<'_>>; 6]> = SmallVec::new();
+            for id in &node.inputs {
+                inputs.push(match id {
+                    Some(id) => self.value(*id)?.view(),
+                    None => None,
+                });
+            }
+            let mut views: SmallVec<[ViewMut<'_>; 2]> = SmallVec::new();
+            for (spec, tensor) in outputs.iter().zip(&mut tensors) {
+                let pointer = tensor.as_mut_ptr();
+                // SAFETY: the spec is dense, so its strides reach exactly the elements of the tensor made for it.
+                views.push(unsafe {
+                    ViewMut::from_raw_parts(spec.dtype, spec.shape.clone(), spec.strides.clone(), pointer)
+                });
+            }
+            let mut bytes = scratch.view_mut();
+            step.run(&mut RunContext {
+                inputs: &inputs,
+                outputs: &mut views,
+                scratch: bytes.slice_mut::<u8>().unwrap_or_default(),
+                pool: &self.settings.pool,
+            });
+        }
+        let known = |(spec, tensor)| Value {
+            spec,
+            home: Home::Known { tensor: Arc::new(tensor), offset: 0, constant: false },
+        };
+        Ok(outputs.into_iter().zip(tensors).map(known).collect())
+    }
+
+    /// Notes a step for the run.
+    fn request(
+        &mut self,
+        index: usize,
+        outputs: Vec<TensorSpec>,
+        in_place: Vec<usize>,
+        scratch_bytes: usize,
+        step: Box<dyn Step>,
+    ) -> Result<Vec<Value>, EngineError> {
+        let node = &self.program.nodes[index];
+        let released = self.operators[index].released_inputs();
+        let mut inputs = SmallVec::new();
+        for (position, id) in node.inputs.iter().enumerate() {
+            inputs.push(match id {
+                Some(id) if !released.contains(&position) => Some(self.value(*id)?.clone()),
+                _ => None,
+            });
+        }
+        let mut values = Vec::with_capacity(outputs.len());
+        let mut requested = SmallVec::new();
+        for spec in outputs {
+            let id = self.buffers.len();
+            self.buffers.push(check_size(spec.dtype, &spec.shape, self.settings.memory_limit)?);
+            requested.push((spec.clone(), id));
+            values.push(Value { spec, home: Home::Buffer { id, offset: 0 } });
+        }
+        self.steps.push(StepRequest {
+            node: index,
+            inputs,
+            outputs: requested,
+            in_place,
+            scratch_bytes,
+            step,
+        });
+        Ok(values)
+    }
+
+    /// Counts a tensor that is made while planning.
+    fn count_known(&mut self, dtype: DType, shape: &[usize]) -> Result<(), EngineError> {
+        let limit = self.settings.memory_limit;
+        let bytes = check_size(dtype, shape, limit)?;
+        self.known_bytes = self.known_bytes.saturating_add(bytes);
+        if self.known_bytes > limit {
+            return Err(EngineError::Memory(format!(
+                "values known before the run exceed the limit of {limit} bytes"
+            )));
+        }
+        Ok(())
+    }
+}
