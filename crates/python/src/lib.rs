@@ -3,10 +3,15 @@
 
 use pyo3::prelude::*;
 
+mod array;
+mod engine;
+mod errors;
 mod runtime;
 
 #[pymodule(gil_used = false)]
 mod _native {
+    #[pymodule_export]
+    use super::engine::{Engine, supported_operators};
     #[pymodule_export]
     use super::runtime::{
         available_isas, cpu_features, effective_cores, get_num_threads, isa, set_num_threads,

@@ -392,6 +392,11 @@ impl Tensor {
         let mut tensor = Tensor::zeros(view.dtype, &view.shape)?;
         let size = view.dtype.size();
         let mut to = tensor.buffer.as_mut_ptr();
+        if view.is_contiguous() {
+            // SAFETY: both hold len() elements in C order, in separate memory.
+            unsafe { std::ptr::copy_nonoverlapping(view.pointer, to, view.len() * size) };
+            return Ok(tensor);
+        }
         for_each_offset(&view.shape, &view.strides, |offset| {
             // SAFETY: the source element is the view's own; the buffer has room for len() elements, written in turn.
             unsafe {
