@@ -1,0 +1,245 @@
+"""Models: loaded from a file, called with arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from vedette.errors import InputError, UnsupportedModelError
+from vedette.model.graph import Array, Dimension, Graph
+from vedette.model.onnx_tensors import numpy_dtype
+from vedette.model.profile import Profile, ProfileEntry
+
+PRECISIONS = ("float32",)
+ENGINES = ("native", "onnxruntime")
+
+
+@dataclass(frozen=True, slots=True)
+class Port:
+    """An input or output of a model: its name, element type and shape, ``None`` where that is free."""
+
+    name: str
+    dtype: str | None
+    shape: tuple[Dimension, ...] | None
+
+    def __str__(self) -> str:
+        shape = (
+            "?" if self.shape is None else "x".join("?" if size is None else str(size) for size in self.shape)
+        )
+        return f"{self.name}: {self.dtype or '?'} {shape or 'scalar'}"
+
+
+class Engine(Protocol):
+    """What runs a model."""
+
+    def run(self, inputs: Sequence[Array]) -> list[Array]:
+        """Runs the model; inputs and outputs are in the order of the model's."""
+        ...
+
+    def profile(self, inputs: Sequence[Array]) -> tuple[list[Array], Sequence[Any]]:
+        """Runs the model and tells what each node took."""
+        ...
+
+
+class Model:
+    """A model that is ready to run. Made by :func:`load`.
+
+    Calling it is safe from several threads at once.
+
+    Examples
+    --------
+    >>> model = vedette.load("net.onnx")                    # doctest: +SKIP
+    >>> y = model(np.zeros((1, 3, 224, 224), np.float32))   # doctest: +SKIP
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        inputs: Sequence[Port],
+        outputs: Sequence[Port],
+        metadata: Mapping[str, str],
+        path: Path | None = None,
+        graph: Graph | None = None,
+    ) -> None:
+        self._engine = engine
+        self._inputs = tuple(inputs)
+        self._outputs = tuple(outputs)
+        self._metadata = dict(metadata)
+        self._path = path
+        self._graph = graph
+
+    @property
+    def inputs(self) -> tuple[Port, ...]:
+        """The inputs, in the order in which a call takes them."""
+        return self._inputs
+
+    @property
+    def outputs(self) -> tuple[Port, ...]:
+        """The outputs, in the order in which a call returns them."""
+        return self._outputs
+
+    @property
+    def metadata(self) -> dict[str, str]:
+        """What the file says about itself, such as the characters a text recogniser knows."""
+        return dict(self._metadata)
+
+    @property
+    def graph(self) -> Graph | None:
+        """The compiled graph; ``None`` where another engine runs the model."""
+        return self._graph
+
+    def __repr__(self) -> str:
+        name = self._path.name if self._path else "model"
+        inputs, outputs = (", ".join(map(str, ports)) for ports in (self._inputs, self._outputs))
+        return f"<vedette.Model {name}: {inputs} -> {outputs}>"
+
+    def __call__(self, *inputs: ArrayLike) -> Array | tuple[Array, ...]:
+        """Runs the model.
+
+        Parameters
+        ----------
+        *inputs : array_like
+            One for each of ``model.inputs``. Arrays of any strides are read in place.
+
+        Returns
+        -------
+        ndarray or tuple of ndarray
+            One new array where the model has one output, else one for each of ``model.outputs``.
+
+        Raises
+        ------
+        InputError
+            Wrong number, dtype, rank or shape of the inputs.
+        """
+        results = self._engine.run(self._positional(inputs))
+        return results[0] if len(results) == 1 else tuple(results)
+
+    def run(self, inputs: Mapping[str, ArrayLike]) -> dict[str, Array]:
+        """Runs the model with inputs by name; returns its outputs by name."""
+        results = self._engine.run(self._named(inputs))
+        return {port.name: result for port, result in zip(self._outputs, results, strict=True)}
+
+    def profile(self, *inputs: ArrayLike | Mapping[str, ArrayLike]) -> Profile:
+        """Runs the model and tells what each node took.
+
+        Takes the inputs as a call does, or one mapping of names to arrays.
+        """
+        if len(inputs) == 1 and isinstance(inputs[0], Mapping):
+            arrays = self._named(inputs[0])
+        else:
+            arrays = self._positional(inputs)  # type: ignore[arg-type]
+        _, lines = self._engine.profile(arrays)
+        return Profile([ProfileEntry(**line) for line in lines])
+
+    def _positional(self, inputs: Sequence[ArrayLike]) -> list[Array]:
+        if len(inputs) != len(self._inputs):
+            names = ", ".join(port.name for port in self._inputs) or "none"
+            raise InputError(f"expected {len(self._inputs)} inputs ({names}), got {len(inputs)}")
+        return [check_input(port, array) for port, array in zip(self._inputs, inputs, strict=True)]
+
+    def _named(self, inputs: Mapping[str, ArrayLike]) -> list[Array]:
+        names = [port.name for port in self._inputs]
+        unknown = sorted(set(inputs) - set(names))
+        missing = [name for name in names if name not in inputs]
+        if unknown or missing:
+            said = [f"no input is called {', '.join(map(repr, unknown))}"] if unknown else []
+            said += [f"{', '.join(map(repr, missing))} is missing"] if missing else []
+            raise InputError(f"{'; '.join(said)}; the inputs are {', '.join(map(repr, names)) or 'none'}")
+        return [check_input(port, inputs[port.name]) for port in self._inputs]
+
+
+def check_input(port: Port, value: ArrayLike) -> Array:
+    """The value as an array that fits the input, or InputError."""
+    array = np.asarray(value)
+    if port.dtype is not None and array.dtype != numpy_dtype(port.dtype):
+        # Python numbers and lists have no type of their own; arrays say what they are.
+        if isinstance(value, np.ndarray) or not np.can_cast(
+            array.dtype, numpy_dtype(port.dtype), "same_kind"
+        ):
+            raise InputError(
+                f"input '{port.name}' has dtype {array.dtype}, expected {port.dtype}; convert it:"
+                f" x.astype({port.dtype!r})"
+            )
+        array = array.astype(numpy_dtype(port.dtype))
+    if port.shape is not None:
+        expected = (
+            "x".join("?" if not isinstance(size, int) else str(size) for size in port.shape) or "a scalar"
+        )
+        fits = array.ndim == len(port.shape) and all(
+            not isinstance(size, int) or size == actual
+            for size, actual in zip(port.shape, array.shape, strict=True)
+        )
+        if not fits:
+            raise InputError(f"input '{port.name}' has shape {array.shape}, expected {expected}")
+    return array
+
+
+def load(
+    path: str | Path, *, precision: str = "float32", threads: int | None = None, engine: str = "native"
+) -> Model:
+    """Loads a model from an ONNX file.
+
+    Parameters
+    ----------
+    path : str or Path
+        The file.
+    precision : str
+        Numbers to compute with; ``"float32"`` is what there is.
+    threads : int, optional
+        Threads one call uses; by default the process's own number (``vedette.runtime.get_num_threads()``).
+    engine : {"native", "onnxruntime"}
+        What runs the model. ONNX Runtime knows operators that Vedette does not; it is an extra:
+        ``pip install 'vedette[onnxruntime]'``.
+
+    Raises
+    ------
+    InputError
+        A precision, engine or number of threads that does not exist.
+    InvalidModelError
+        The file is missing, damaged, or contradicts itself.
+    UnsupportedModelError
+        The engine lacks operators of the model; the message names every such node.
+    """
+    if precision not in PRECISIONS:
+        raise InputError(
+            f"precision {precision!r} does not exist; there is {', '.join(map(repr, PRECISIONS))}"
+        )
+    if engine not in ENGINES:
+        raise InputError(f"engine {engine!r} does not exist; there are {', '.join(map(repr, ENGINES))}")
+    if threads is not None and threads < 1:
+        raise InputError(f"threads must be at least 1, got {threads}")
+    path = Path(path)
+    if engine == "onnxruntime":
+        from vedette.model.onnxruntime_engine import load_with_onnxruntime
+
+        return load_with_onnxruntime(path, threads)
+    try:
+        return _load_native(path, threads)
+    except UnsupportedModelError as error:
+        raise UnsupportedModelError(
+            f"{path.name}: {error}. ONNX Runtime may run it:"
+            f' vedette.load({str(path)!r}, engine="onnxruntime")'
+        ) from None
+
+
+def _load_native(path: Path, threads: int | None) -> Model:
+    from vedette import _native
+    from vedette.model.native_engine import NativeEngine, compile_graph
+    from vedette.model.onnx_reader import read
+
+    source = read(path, _native.supported_operators())
+    graph = compile_graph(source.graph)
+    engine = NativeEngine(graph, threads or 0)
+    return Model(
+        engine, ports(graph, graph.inputs), ports(graph, graph.outputs), source.metadata, path, graph
+    )
+
+
+def ports(graph: Graph, names: Sequence[str]) -> list[Port]:
+    """What is known of the values of those names."""
+    return [Port(name, graph.type_of(name).dtype, graph.type_of(name).shape) for name in names]
