@@ -11,6 +11,9 @@ mod plan;
 mod profile;
 mod program;
 
+#[cfg(test)]
+mod tests;
+
 pub use attributes::Attributes;
 pub use engine::{Engine, MemoryUse, Options};
 pub use op::EngineError;
