@@ -139,7 +139,7 @@ fn transposing_a_channels_last_tensor_and_back_costs_nothing() {
     let engine = b.build(&[y]);
     let data = count(24);
     let view = View::of(&[2, 3, 4], &data);
-    let (out, profile) = engine.profile(&[view.clone()]).unwrap();
+    let (out, profile) = engine.profile(std::slice::from_ref(&view)).unwrap();
     assert_eq!(out[0].slice::<f32>(), view.permuted(&[0, 2, 1]).to_vec::<f32>());
     assert_eq!(profile.iter().map(|entry| entry.op.as_str()).collect::<Vec<_>>(), ["ChannelsLast"]);
     assert_eq!(arena_of(&engine), 0);

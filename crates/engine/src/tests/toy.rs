@@ -24,26 +24,31 @@ pub(super) fn find(name: &str) -> Option<Build> {
     Some(build)
 }
 
-/// Calls `f` with the offset in `a` and in `b` of every index.
-fn zip(shape: &[usize], a: &[isize], b: &[isize], f: &mut impl FnMut(isize, isize)) {
-    fn walk(shape: &[usize], a: &[isize], b: &[isize], at: (isize, isize), f: &mut impl FnMut(isize, isize)) {
-        match shape {
-            [] => f(at.0, at.1),
-            [dim, rest @ ..] => (0..*dim as isize)
-                .for_each(|i| walk(rest, &a[1..], &b[1..], (at.0 + i * a[0], at.1 + i * b[0]), f)),
+/// Calls `f` with the offsets, by each of the strides, of every index.
+fn walk(shape: &[usize], strides: [&[isize]; 3], at: [isize; 3], f: &mut impl FnMut([isize; 3])) {
+    match shape {
+        [] => f(at),
+        [dim, rest @ ..] => {
+            for i in 0..*dim as isize {
+                let next = std::array::from_fn(|operand| at[operand] + i * strides[operand][0]);
+                walk(rest, strides.map(|strides| &strides[1..]), next, f);
+            }
         }
     }
-    walk(shape, a, b, (0, 0), f);
 }
 
-/// `to[i] = f(to[i], from[i])`
-fn combine(from: &View<'_>, to: &mut ViewMut<'_>, f: impl Fn(f32, f32) -> f32) {
+/// `to[i] = f(a[i], b[i])`, element by element, so that memory taken over wrongly shows.
+fn combine(a: &View<'_>, b: &View<'_>, to: &mut ViewMut<'_>, f: impl Fn(f32, f32) -> f32) {
     let (shape, strides): (Dims, Strides) = (to.shape().into(), to.strides().into());
-    let (source, target) = (from.as_ptr_of::<f32>(), to.as_mut_ptr_of::<f32>());
-    zip(&shape, from.strides(), &strides, &mut |a, b| {
-        // SAFETY: the offsets come from indexes within the shape that both have.
-        unsafe { *target.offset(b) = f(*target.offset(b), *source.offset(a)) }
+    let (first, second, target) = (a.as_ptr_of::<f32>(), b.as_ptr_of::<f32>(), to.as_mut_ptr_of::<f32>());
+    walk(&shape, [a.strides(), b.strides(), &strides], [0; 3], &mut |[a, b, to]| {
+        // SAFETY: the offsets come from indexes within the shape that all three have.
+        unsafe { *target.offset(to) = f(*first.offset(a), *second.offset(b)) }
     });
+}
+
+fn copy(from: &View<'_>, to: &mut ViewMut<'_>) {
+    combine(from, from, to, |x, _| x);
 }
 
 fn dense_like(spec: &TensorSpec) -> TensorSpec {
@@ -75,23 +80,11 @@ impl Operator for Add {
 impl Step for AddStep {
     fn run(&self, context: &mut RunContext<'_, '_>) {
         let [Some(a), Some(b)] = context.inputs else { panic!("two inputs") };
-        let target = &mut context.outputs[0];
-        let (shape, strides): (Dims, Strides) = (target.shape().into(), target.strides().into());
-        let pointer = target.as_mut_ptr_of::<f32>();
-        let mut sums = Vec::new();
-        zip(&shape, a.strides(), b.strides(), &mut |x, y| {
-            // SAFETY: offsets of indexes within the shape.
-            sums.push(unsafe { *a.as_ptr_of::<f32>().offset(x) + *b.as_ptr_of::<f32>().offset(y) });
-        });
-        let mut sums = sums.into_iter();
-        zip(&shape, &strides, &strides, &mut |at, _| {
-            // SAFETY: as above.
-            unsafe { *pointer.offset(at) = sums.next().unwrap() };
-        });
+        combine(a, b, &mut context.outputs[0], |a, b| a + b);
     }
 }
 
-/// `x + x` by way of scratch memory.
+/// `x + x`, half of it by way of scratch memory.
 struct Double;
 struct DoubleStep;
 
@@ -110,12 +103,11 @@ impl Step for DoubleStep {
         let target = &mut context.outputs[0];
         let pointer = context.scratch.as_mut_ptr();
         // SAFETY: the scratch memory has room for the elements, as asked for.
-        let mut copy = unsafe {
+        let mut scratch = unsafe {
             ViewMut::from_raw_parts(DType::F32, x.shape().into(), target.strides().into(), pointer)
         };
-        combine(x, &mut copy, |_, x| x);
-        combine(x, target, |_, x| x);
-        combine(&copy.as_view(), target, |a, b| a + b);
+        copy(x, &mut scratch);
+        combine(x, &scratch.as_view(), target, |a, b| a + b);
     }
 }
 
@@ -124,7 +116,7 @@ struct CopyStep;
 impl Step for CopyStep {
     fn run(&self, context: &mut RunContext<'_, '_>) {
         let Some(x) = &context.inputs[0] else { panic!("one input") };
-        combine(x, &mut context.outputs[0], |_, x| x);
+        copy(x, &mut context.outputs[0]);
     }
 }
 
@@ -238,7 +230,7 @@ impl Step for AddPackedStep {
     fn run(&self, context: &mut RunContext<'_, '_>) {
         let [Some(x), None] = context.inputs else { panic!("a released input is absent") };
         let sum: Vec<f32> = x.to_vec::<f32>().iter().zip(&self.0).map(|(x, c)| x + c).collect();
-        combine(&View::of(x.shape(), &sum), &mut context.outputs[0], |_, sum| sum);
+        copy(&View::of(x.shape(), &sum), &mut context.outputs[0]);
     }
 }
 
