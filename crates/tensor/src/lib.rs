@@ -4,6 +4,8 @@
 //! channels-last image is a view like any other. Strides count elements.
 
 pub mod activation;
+pub mod elementwise;
+pub mod movement;
 
 mod dtype;
 mod error;

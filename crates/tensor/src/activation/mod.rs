@@ -132,7 +132,7 @@ fn clip_line<S: Simd>(x: S::V, alpha: f32, beta: f32) -> S::V {
 /// # Safety
 /// `from` is readable and `to` writable for `n` values; they are the same block or separate ones.
 #[inline(always)]
-unsafe fn map<S: Simd>(from: *const f32, to: *mut f32, n: usize, f: impl Fn(S::V) -> S::V) {
+pub(crate) unsafe fn map<S: Simd>(from: *const f32, to: *mut f32, n: usize, f: impl Fn(S::V) -> S::V) {
     let mut i = 0;
     // SAFETY: every access is at i.. with at most n - i values, as the caller grants.
     unsafe {
