@@ -1,5 +1,11 @@
 //! The operators by group: each reads its attributes, plans, and hands the work to kernels of `vedette-tensor`.
 
+mod activation;
+mod elementwise;
+mod planning;
+mod scratch;
+mod shape;
+
 use crate::attributes::Attributes;
 use crate::op::{EngineError, Operator};
 
@@ -7,7 +13,7 @@ use crate::op::{EngineError, Operator};
 pub(crate) type Build = fn(&Attributes) -> Result<Box<dyn Operator>, EngineError>;
 
 /// One table of `(ONNX name, constructor)` for each group.
-const GROUPS: &[&[(&str, Build)]] = &[];
+const GROUPS: &[&[(&str, Build)]] = &[activation::OPERATORS, elementwise::OPERATORS, shape::OPERATORS];
 
 /// The constructor of the operator of that name.
 pub(crate) fn find(op: &str) -> Option<Build> {

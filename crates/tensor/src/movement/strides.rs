@@ -89,7 +89,8 @@ mod tests {
         let flat = reshape_strides(&[2, 3, 4, 5], &image, &[2, 3, 20]).unwrap();
         assert_eq!(flat.as_slice(), [60, 1, 3]);
         assert!(reshape_strides(&[2, 3, 4, 5], &image, &[2, 60]).is_none());
-        let split = reshape_strides(&[2, 6, 4, 5], &channels_last_strides(&[2, 6, 4, 5]), &[2, 2, 3, 4, 5]).unwrap();
+        let split =
+            reshape_strides(&[2, 6, 4, 5], &channels_last_strides(&[2, 6, 4, 5]), &[2, 2, 3, 4, 5]).unwrap();
         assert_eq!(split.as_slice(), [120, 3, 1, 30, 6]);
         assert_eq!(reshape_strides(&[1, 1], &[9, 9], &[]).unwrap().as_slice(), [0isize; 0]);
         assert_eq!(reshape_strides(&[], &[], &[1, 1]).unwrap().len(), 2);
