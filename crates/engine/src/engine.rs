@@ -3,9 +3,9 @@ use crate::execute::{Surroundings, Workspace};
 use crate::limits::system_memory;
 use crate::op::{EngineError, Operator, TensorSpec};
 use crate::ops::{self, Build};
-use crate::plan::{Constants, Plan, Planner, Settings, State};
+use crate::plan::{Constants, Parts, Plan, Planner, Settings, State};
 use crate::profile::{Profile, ProfileEntry};
-use crate::program::{InputSpec, Program, shorten};
+use crate::program::{InputSpec, Program, ValueId, shorten};
 use smallvec::SmallVec;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use vedette_runtime::ThreadPool;
@@ -44,6 +44,8 @@ pub struct Engine {
     live: Vec<bool>,
     /// For every value the last live node that reads it, `usize::MAX` for program outputs.
     last_readers: Vec<Option<usize>>,
+    /// For every value the memory order its reader would like best.
+    preferred_orders: Vec<Option<Vec<usize>>>,
     settings: Settings,
     /// Held while planning.
     constants: Mutex<Constants>,
@@ -82,7 +84,9 @@ impl Engine {
             memory_limit: options.memory_limit.unwrap_or_else(system_memory),
         };
         let constants = Mutex::new(Constants::new(&program, &live, constants));
-        Ok(Engine { program, operators, live, last_readers, settings, constants, plans: Mutex::default() })
+        let preferred_orders = preferred_orders(&program, &live);
+        let plans = Mutex::default();
+        Ok(Engine { program, operators, live, last_readers, preferred_orders, settings, constants, plans })
     }
 
     /// The program.
@@ -219,8 +223,15 @@ impl Engine {
     }
 
     fn plan_from(&self, constants: &mut Constants, state: State) -> Result<Plan, EngineError> {
-        let Engine { program, operators, live, last_readers, settings, .. } = self;
-        Planner::new(program, operators, live, last_readers, constants, settings, state).plan()
+        let parts = Parts {
+            program: &self.program,
+            operators: &self.operators,
+            live: &self.live,
+            last_readers: &self.last_readers,
+            preferred_orders: &self.preferred_orders,
+            settings: &self.settings,
+        };
+        Planner::new(parts, constants, state).plan()
     }
 
     fn check_inputs(&self, inputs: &[View<'_>]) -> Result<(), EngineError> {
@@ -299,4 +310,27 @@ fn liveness(program: &Program) -> (Vec<bool>, Vec<Option<usize>>) {
         }
     }
     (live, last_readers)
+}
+
+/// The orders in which values that are transposed and then reshaped would best be written: with the transposed tensor
+/// in C order, neither of the two costs anything.
+fn preferred_orders(program: &Program, live: &[bool]) -> Vec<Option<Vec<usize>>> {
+    let mut readers: Vec<SmallVec<[usize; 2]>> = vec![SmallVec::new(); program.values];
+    for (index, node) in program.nodes.iter().enumerate().filter(|(index, _)| live[*index]) {
+        node.inputs.iter().flatten().for_each(|&id| readers[id].push(index));
+    }
+    let only_reader = |id: ValueId, op: &str| match readers[id][..] {
+        [reader] => Some(&program.nodes[reader]).filter(|node| node.op == op && node.inputs[0] == Some(id)),
+        _ => None,
+    };
+    let order = |id: ValueId| {
+        let transpose = only_reader(id, "Transpose")?;
+        only_reader(transpose.outputs.first().copied()??, "Reshape")?;
+        let perm = transpose.attributes.ints("perm").ok()??;
+        let axes: Vec<usize> = perm.into_iter().map(usize::try_from).collect::<Result<_, _>>().ok()?;
+        let mut sorted = axes.clone();
+        sorted.sort_unstable();
+        sorted.into_iter().eq(0..axes.len()).then_some(axes)
+    };
+    (0..program.values).map(order).collect()
 }

@@ -73,8 +73,11 @@ impl Planner<'_> {
         let mut output_bytes = 0usize;
         for OutputRequest { index, value, direct } in outputs {
             let spec = TensorSpec::contiguous(value.spec.dtype, &value.spec.shape);
-            output_bytes =
-                output_bytes.saturating_add(check_size(spec.dtype, &spec.shape, self.settings.memory_limit)?);
+            output_bytes = output_bytes.saturating_add(check_size(
+                spec.dtype,
+                &spec.shape,
+                self.parts.settings.memory_limit,
+            )?);
             if !direct && !spec.is_empty() {
                 let target = Operand { spec: spec.clone(), base: Base::Output(index), offset: 0 };
                 steps.push(PlannedStep {
@@ -88,11 +91,11 @@ impl Planner<'_> {
             specs.push((index, spec));
             self.state.outputs_made[index] = true;
         }
-        if arena_bytes.saturating_add(output_bytes) > self.settings.memory_limit {
+        if arena_bytes.saturating_add(output_bytes) > self.parts.settings.memory_limit {
             return Err(EngineError::Memory(format!(
                 "a run takes {} bytes, more than the limit of {}",
                 arena_bytes.saturating_add(output_bytes),
-                self.settings.memory_limit
+                self.parts.settings.memory_limit
             )));
         }
         let cut = match waits_for {
@@ -117,7 +120,7 @@ impl Planner<'_> {
     /// The program outputs that are made by now and were not before.
     fn output_requests(&self) -> Vec<OutputRequest> {
         let made = &self.state.outputs_made;
-        let outputs = self.program.outputs.iter().enumerate().filter(|&(index, _)| !made[index]);
+        let outputs = self.parts.program.outputs.iter().enumerate().filter(|&(index, _)| !made[index]);
         outputs
             .filter_map(|(index, output)| {
                 let value = self.value(output.value).ok()?.clone();
@@ -130,7 +133,8 @@ impl Planner<'_> {
     fn carried_values(&self, cut: bool) -> Vec<(ValueId, Value)> {
         let next = self.state.next_node;
         let read_later = |id: ValueId| {
-            self.last_readers[id].is_some_and(|node| node >= next && node < self.program.nodes.len())
+            self.parts.last_readers[id]
+                .is_some_and(|node| node >= next && node < self.parts.program.nodes.len())
                 || self.readers_beyond(id, next)
         };
         let values = self.state.values.iter().enumerate().filter(|_| cut);
@@ -143,8 +147,8 @@ impl Planner<'_> {
 
     /// Whether a value that is a program output is read by a node from `next` on, too.
     fn readers_beyond(&self, id: ValueId, next: usize) -> bool {
-        self.last_readers[id] == Some(usize::MAX)
-            && self.program.nodes[next..].iter().any(|node| node.inputs.contains(&Some(id)))
+        self.parts.last_readers[id] == Some(usize::MAX)
+            && self.parts.program.nodes[next..].iter().any(|node| node.inputs.contains(&Some(id)))
     }
 
     /// Drops the steps of which nobody reads an output: their readers were content with the shape.

@@ -7,7 +7,7 @@ mod pack;
 mod planner;
 
 pub(crate) use constants::Constants;
-pub(crate) use planner::{Planner, Settings, State};
+pub(crate) use planner::{Parts, Planner, Settings, State};
 
 use crate::op::{Step, TensorSpec};
 use crate::program::ValueId;

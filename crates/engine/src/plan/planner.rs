@@ -147,15 +147,24 @@ struct Answer {
     all_constant: bool,
 }
 
+/// What an engine knows of its program.
+#[derive(Clone, Copy)]
+pub(crate) struct Parts<'a> {
+    pub(crate) program: &'a Program,
+    pub(crate) operators: &'a [Box<dyn Operator>],
+    /// Nodes that lead to an output.
+    pub(crate) live: &'a [bool],
+    /// For every value the last node that reads it, or `usize::MAX` for program outputs.
+    pub(crate) last_readers: &'a [Option<usize>],
+    /// For every value the memory order its reader would like best.
+    pub(crate) preferred_orders: &'a [Option<Vec<usize>>],
+    pub(crate) settings: &'a Settings,
+}
+
 /// Plans a program node by node.
 pub(crate) struct Planner<'a> {
-    pub(super) program: &'a Program,
-    pub(super) operators: &'a [Box<dyn Operator>],
-    /// For every value the last node that reads it, or `usize::MAX` for program outputs.
-    pub(super) last_readers: &'a [Option<usize>],
-    pub(super) live: &'a [bool],
-    pub(super) constants: &'a mut Constants,
-    pub(super) settings: &'a Settings,
+    pub(super) parts: Parts<'a>,
+    constants: &'a mut Constants,
     pub(super) state: State,
     /// Bytes of every buffer.
     pub(super) buffers: Vec<usize>,
@@ -164,38 +173,20 @@ pub(crate) struct Planner<'a> {
 }
 
 impl<'a> Planner<'a> {
-    pub(crate) fn new(
-        program: &'a Program,
-        operators: &'a [Box<dyn Operator>],
-        live: &'a [bool],
-        last_readers: &'a [Option<usize>],
-        constants: &'a mut Constants,
-        settings: &'a Settings,
-        state: State,
-    ) -> Planner<'a> {
-        Planner {
-            program,
-            operators,
-            last_readers,
-            live,
-            constants,
-            settings,
-            state,
-            buffers: Vec::new(),
-            steps: Vec::new(),
-            known_bytes: 0,
-        }
+    pub(crate) fn new(parts: Parts<'a>, constants: &'a mut Constants, state: State) -> Planner<'a> {
+        Planner { parts, constants, state, buffers: Vec::new(), steps: Vec::new(), known_bytes: 0 }
     }
 
     /// Plans to the end of the program, or to the first node that has to wait for a value.
     pub(crate) fn plan(mut self) -> Result<Plan, EngineError> {
         let start = Instant::now();
         let mut waits_for = None;
-        while self.state.next_node < self.program.nodes.len() && waits_for.is_none() {
+        while self.state.next_node < self.parts.program.nodes.len() && waits_for.is_none() {
             let node = self.state.next_node;
-            if self.live[node] && !self.constants.is_folded(node) {
-                waits_for =
-                    self.plan_node(node).map_err(|error| error.within(&self.program.nodes[node].label()))?;
+            if self.parts.live[node] && !self.constants.is_folded(node) {
+                waits_for = self
+                    .plan_node(node)
+                    .map_err(|error| error.within(&self.parts.program.nodes[node].label()))?;
             }
             if waits_for.is_none() {
                 self.state.next_node += 1;
@@ -215,7 +206,7 @@ impl<'a> Planner<'a> {
 
     /// Has the operator plan a node.
     fn ask(&self, index: usize) -> Result<Answer, EngineError> {
-        let node = &self.program.nodes[index];
+        let node = &self.parts.program.nodes[index];
         let mut inputs: SmallVec<[Option<PlanInput<'_>>; 6]> = SmallVec::new();
         for (position, id) in node.inputs.iter().enumerate() {
             let Some(id) = *id else {
@@ -230,15 +221,17 @@ impl<'a> Planner<'a> {
                 constant: value.is_constant(),
             }));
         }
+        let first = node.outputs.first().copied().flatten();
+        let preferred_order = first.and_then(|id| self.parts.preferred_orders[id].as_deref());
         let context = PlanContext {
             inputs: &inputs,
             outputs: node.outputs.len(),
-            isa: self.settings.isa,
-            threads: self.settings.pool.threads(),
-            preferred_order: None,
-            memory_limit: self.settings.memory_limit,
+            isa: self.parts.settings.isa,
+            threads: self.parts.settings.pool.threads(),
+            preferred_order,
+            memory_limit: self.parts.settings.memory_limit,
         };
-        let planned = self.operators[index].plan(&context)?;
+        let planned = self.parts.operators[index].plan(&context)?;
         if let Planned::NeedsValue(position) = planned {
             match inputs.get(position) {
                 Some(Some(PlanInput { value: None, constant: false, .. })) => {}
@@ -252,7 +245,7 @@ impl<'a> Planner<'a> {
 
     /// Plans one node; the value it has to wait for, if any.
     fn plan_node(&mut self, index: usize) -> Result<Option<ValueId>, EngineError> {
-        let program = self.program;
+        let program = self.parts.program;
         let node = &program.nodes[index];
         let Answer { planned, all_known, all_constant } = self.ask(index)?;
         let mut made = match planned {
@@ -271,7 +264,7 @@ impl<'a> Planner<'a> {
             }
             Planned::Step { outputs, in_place, scratch_bytes, step } => {
                 for spec in &outputs {
-                    check_size(spec.dtype, &spec.shape, self.settings.memory_limit)?;
+                    check_size(spec.dtype, &spec.shape, self.parts.settings.memory_limit)?;
                     if spec.shape.len() != spec.strides.len() || !is_dense(&spec.shape, &spec.strides) {
                         return Err(EngineError::Invalid(format!(
                             "the planned output of shape {:?} is not dense",
@@ -279,10 +272,10 @@ impl<'a> Planner<'a> {
                         )));
                     }
                 }
-                if scratch_bytes > self.settings.memory_limit {
+                if scratch_bytes > self.parts.settings.memory_limit {
                     return Err(EngineError::Memory(format!(
                         "{scratch_bytes} bytes of working memory exceed the limit of {}",
-                        self.settings.memory_limit
+                        self.parts.settings.memory_limit
                     )));
                 }
                 if all_known {
@@ -314,7 +307,7 @@ impl<'a> Planner<'a> {
                 self.state.values[id] = Some(value);
             }
         }
-        for &position in self.operators[index].released_inputs() {
+        for &position in self.parts.operators[index].released_inputs() {
             self.constants.release(program, index, position);
         }
         Ok(None)
@@ -406,7 +399,7 @@ impl<'a> Planner<'a> {
                 inputs: &inputs,
                 outputs: &mut views,
                 scratch: bytes.slice_mut::<u8>().unwrap_or_default(),
-                pool: &self.settings.pool,
+                pool: &self.parts.settings.pool,
             });
         }
         let known = |(spec, tensor)| Value {
@@ -425,8 +418,8 @@ impl<'a> Planner<'a> {
         scratch_bytes: usize,
         step: Box<dyn Step>,
     ) -> Result<Vec<Value>, EngineError> {
-        let node = &self.program.nodes[index];
-        let released = self.operators[index].released_inputs();
+        let node = &self.parts.program.nodes[index];
+        let released = self.parts.operators[index].released_inputs();
         let mut inputs = SmallVec::new();
         for (position, id) in node.inputs.iter().enumerate() {
             inputs.push(match id {
@@ -438,7 +431,7 @@ impl<'a> Planner<'a> {
         let mut requested = SmallVec::new();
         for spec in outputs {
             let id = self.buffers.len();
-            self.buffers.push(check_size(spec.dtype, &spec.shape, self.settings.memory_limit)?);
+            self.buffers.push(check_size(spec.dtype, &spec.shape, self.parts.settings.memory_limit)?);
             requested.push((spec.clone(), id));
             values.push(Value { spec, home: Home::Buffer { id, offset: 0 } });
         }
@@ -455,7 +448,7 @@ impl<'a> Planner<'a> {
 
     /// Counts a tensor that is made while planning.
     fn count_known(&mut self, dtype: DType, shape: &[usize]) -> Result<(), EngineError> {
-        let limit = self.settings.memory_limit;
+        let limit = self.parts.settings.memory_limit;
         let bytes = check_size(dtype, shape, limit)?;
         self.known_bytes = self.known_bytes.saturating_add(bytes);
         if self.known_bytes > limit {

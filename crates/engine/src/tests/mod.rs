@@ -146,6 +146,21 @@ fn transposing_a_channels_last_tensor_and_back_costs_nothing() {
 }
 
 #[test]
+fn what_is_transposed_and_reshaped_is_written_in_that_order() {
+    let mut b = Builder::new();
+    let x = b.input("float32", json!([2, 3, 4]));
+    let doubled = b.node("Double", &[x]);
+    let turned = b.transpose(doubled, &[2, 0, 1]);
+    let shape = b.ints(&[4, 6]);
+    let y = b.node("Reshape", &[turned, shape]);
+    let engine = b.build(&[y]);
+    let data = count(24);
+    let (out, profile) = engine.profile(&[View::of(&[2, 3, 4], &data)]).unwrap();
+    assert_eq!(out[0].slice::<f32>()[..4], [0., 8., 16., 24.]);
+    assert_eq!(profile.iter().map(|entry| entry.op.as_str()).collect::<Vec<_>>(), ["Double"]);
+}
+
+#[test]
 fn what_only_shapes_decide_is_computed_while_planning() {
     let mut b = Builder::new();
     let x = b.input("float32", json!([null, 2]));

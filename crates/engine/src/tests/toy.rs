@@ -90,7 +90,14 @@ struct DoubleStep;
 
 impl Operator for Double {
     fn plan(&self, context: &PlanContext<'_>) -> Result<Planned, EngineError> {
-        let spec = dense_like(&context.input(0)?.spec);
+        let mut spec = dense_like(&context.input(0)?.spec);
+        if let Some(order) = context.preferred_order {
+            let mut step = 1;
+            for &axis in order.iter().rev() {
+                spec.strides[axis] = step;
+                step *= spec.shape[axis] as isize;
+            }
+        }
         let scratch_bytes = spec.len() * 4;
         Ok(Planned::Step { outputs: vec![spec], in_place: vec![], scratch_bytes, step: Box::new(DoubleStep) })
     }
