@@ -1,4 +1,4 @@
-use super::jpeg;
+use super::{jpeg, tiff};
 use crate::ImageError;
 use image::error::{ImageError as DecoderError, LimitErrorKind};
 use image::metadata::Orientation;
@@ -69,9 +69,19 @@ pub fn decode(bytes: &[u8], background: Background) -> Result<Pixels, ImageError
     }
     let (format, name) = recognise(bytes)?;
     // Decoders of other hands: should damaged bytes make one panic, the caller learns it as damage.
-    catch_unwind(AssertUnwindSafe(|| decode_as(bytes, format, name, background))).unwrap_or_else(|_| {
-        Err(ImageError::Damaged { format: name, reason: "its decoder gave up".to_owned() })
-    })
+    catch_unwind(AssertUnwindSafe(|| {
+        if format == ImageFormat::Tiff
+            && let Some((gray, colors)) = tiff::without_palette(bytes)
+        {
+            let mut pixels = decode_as(&gray, format, name, background)?;
+            for pixel in pixels.data.as_chunks_mut::<3>().0 {
+                *pixel = colors[usize::from(pixel[0])];
+            }
+            return Ok(pixels);
+        }
+        decode_as(bytes, format, name, background)
+    }))
+    .unwrap_or_else(|_| Err(ImageError::Damaged { format: name, reason: "its decoder gave up".to_owned() }))
 }
 
 fn recognise(bytes: &[u8]) -> Result<(ImageFormat, &'static str), ImageError> {
