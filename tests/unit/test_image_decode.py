@@ -81,7 +81,9 @@ def test_lossless_formats_decode_as_in_pillow(kind: str, mode: str, options: dic
 
 
 @pytest.mark.parametrize("mode", ["L", "RGB", "CMYK"])
-@pytest.mark.parametrize("options", [{}, {"progressive": True}, {"subsampling": 2}, {"restart_marker_rows": 1}])
+@pytest.mark.parametrize(
+    "options", [{}, {"progressive": True}, {"subsampling": 2}, {"restart_marker_rows": 1}]
+)
 def test_jpeg_decodes_as_in_pillow(mode: str, options: dict[str, object]) -> None:
     data = encoded(picture().convert(mode), "JPEG", quality=95, **options)
     expected = np.asarray(Image.open(io.BytesIO(data)).convert("RGB")).astype(int)
@@ -116,7 +118,10 @@ def test_sixteen_bit_colour_png() -> None:
 @pytest.mark.parametrize("kind", ["PNG", "WEBP"])
 def test_palette_with_transparency(kind: str) -> None:
     image = picture().quantize(16)
-    data = encoded(image, "PNG", transparency=3) if kind == "PNG" else encoded(in_mode("RGBA"), kind, quality=100)
+    if kind == "PNG":
+        data = encoded(image, kind, transparency=3)
+    else:
+        data = encoded(in_mode("RGBA"), kind, quality=100)
     expected = over(Image.open(io.BytesIO(data)), (10, 200, 30))
     assert np.abs(images.load(data, background=(10, 200, 30)) - expected).mean() < 2
 
@@ -224,14 +229,22 @@ def test_arrays_and_pil_images_become_rgb() -> None:
     for same in (gray, gray[:, :, None], gray.astype(np.uint16) * 257, Image.fromarray(gray)):
         assert np.array_equal(images.to_rgb(same), np.stack([gray] * 3, axis=2))
     assert np.array_equal(images.to_rgb(gray > 99)[:, :, 1], np.where(gray > 99, 255, 0))
-    assert np.array_equal(images.to_rgb(picture().convert("P")), np.asarray(picture().convert("P").convert("RGB")))
+    palette = picture().convert("P")
+    assert np.array_equal(images.to_rgb(palette), np.asarray(palette.convert("RGB")))
     rgba = np.dstack([rgb, np.zeros_like(gray)])
     assert (images.to_rgb(rgba, background=(1, 2, 3)) == (1, 2, 3)).all()
     assert (images.to_rgb(rgba[::-1, ::2]) == 255).all()
 
 
 @pytest.mark.parametrize(
-    "wrong", [np.zeros((4, 4, 2), np.uint8), np.zeros((4, 4, 3), np.float32), np.zeros((0, 4, 3), np.uint8), "x", None]
+    "wrong",
+    [
+        np.zeros((4, 4, 2), np.uint8),
+        np.zeros((4, 4, 3), np.float32),
+        np.zeros((0, 4, 3), np.uint8),
+        "x",
+        None,
+    ],
 )
 def test_other_things_are_no_images(wrong: object) -> None:
     with pytest.raises(InputError):

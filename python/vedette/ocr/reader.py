@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 from vedette.errors import InputError
@@ -19,7 +19,7 @@ from vedette.ocr.timing import Stopwatch
 
 __all__ = ["Models", "Reader"]
 
-Models: TypeAlias = str | Mapping[str, str | os.PathLike[str]]
+Models: TypeAlias = str | Mapping[str, str | Path]
 """Name of a package of ``vedette.hub``, or paths by role: ``detector``, ``recogniser``, ``classifier``."""
 
 _SIDEWAYS = 1.5
@@ -79,7 +79,7 @@ class Reader:
         from vedette.model import load
 
         if isinstance(self._models, str):
-            path: str | os.PathLike[str] = hub.file(self._models, role)
+            path: str | Path = hub.file(self._models, role)
         elif role in self._models:
             path = self._models[role]
         else:
