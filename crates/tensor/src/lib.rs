@@ -4,8 +4,12 @@
 //! channels-last image is a view like any other. Strides count elements.
 
 pub mod activation;
+pub mod conv;
+mod depthwise;
 pub mod elementwise;
+pub mod matmul;
 pub mod movement;
+pub mod pool;
 
 mod dtype;
 mod error;
@@ -15,5 +19,6 @@ mod view;
 pub use activation::Activation;
 pub use dtype::{DType, Element};
 pub use error::TensorError;
+pub use half::{bf16, f16};
 pub use shape::{Dims, Strides, broadcast_shape, channels_last_strides, contiguous_strides, element_count};
 pub use view::{Tensor, View, ViewMut, is_dense};

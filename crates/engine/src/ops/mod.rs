@@ -1,8 +1,13 @@
 //! The operators by group: each reads its attributes, plans, and hands the work to kernels of `vedette-tensor`.
 
 mod activation;
+mod conv;
 mod elementwise;
+mod matmul;
+mod packed;
 mod planning;
+mod pool;
+mod residual;
 mod scratch;
 mod shape;
 
@@ -13,7 +18,14 @@ use crate::op::{EngineError, Operator};
 pub(crate) type Build = fn(&Attributes) -> Result<Box<dyn Operator>, EngineError>;
 
 /// One table of `(ONNX name, constructor)` for each group.
-const GROUPS: &[&[(&str, Build)]] = &[activation::OPERATORS, elementwise::OPERATORS, shape::OPERATORS];
+const GROUPS: &[&[(&str, Build)]] = &[
+    activation::OPERATORS,
+    conv::OPERATORS,
+    elementwise::OPERATORS,
+    matmul::OPERATORS,
+    pool::OPERATORS,
+    shape::OPERATORS,
+];
 
 /// The constructor of the operator of that name.
 pub(crate) fn find(op: &str) -> Option<Build> {

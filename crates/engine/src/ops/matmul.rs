@@ -1,0 +1,177 @@
+//! MatMul, with what the compiler fuses into it.
+
+use super::Build;
+use super::packed::Packed;
+use super::residual::{Bias, Residual};
+use crate::attributes::Attributes;
+use crate::op::{EngineError, Operator, PlanContext, Planned, RunContext, Step, TensorSpec, check_size};
+use vedette_simd::Isa;
+use vedette_tensor::matmul::{
+    Epilogue, MatMulArguments, MatMulOperands, MatMulPlan, PackedMatrix, matmul_shape, multiply_generic,
+};
+use vedette_tensor::{DType, Strides, contiguous_strides};
+
+pub(super) const OPERATORS: &[(&str, Build)] = &[("MatMul", matmul)];
+
+struct MatMul {
+    alpha: f32,
+    trans_a: bool,
+    trans_b: bool,
+    epilogue: Epilogue,
+    weights: Packed<Isa, PackedMatrix>,
+}
+
+fn matmul(attributes: &Attributes) -> Result<Box<dyn Operator>, EngineError> {
+    Ok(Box::new(MatMul {
+        alpha: attributes.float_or("alpha", 1.0)?,
+        trans_a: attributes.flag_or("trans_a", false)?,
+        trans_b: attributes.flag_or("trans_b", false)?,
+        epilogue: Epilogue { activation: attributes.activation("activation")? },
+        weights: Packed::new(),
+    }))
+}
+
+/// Strides of an output whose columns have unit stride, in the order its readers like where that is such a one.
+fn output_strides(shape: &[usize], preferred: Option<&[usize]>) -> Strides {
+    let mut strides = contiguous_strides(shape);
+    if let Some(order) = preferred
+        && order.len() == shape.len()
+        && order.last() == Some(&(shape.len().wrapping_sub(1)))
+    {
+        let mut step = 1;
+        for &axis in order.iter().rev() {
+            strides[axis] = step;
+            step *= shape[axis].max(1) as isize;
+        }
+    }
+    strides
+}
+
+impl Operator for MatMul {
+    fn plan(&self, context: &PlanContext<'_>) -> Result<Planned, EngineError> {
+        let (a, b) = (&context.input(0)?.spec, context.input(1)?);
+        let operands = MatMulOperands {
+            a_shape: &a.shape,
+            a_strides: &a.strides,
+            trans_a: self.trans_a,
+            b_shape: &b.spec.shape,
+            b_strides: &b.spec.strides,
+            trans_b: self.trans_b,
+        };
+        let shape = matmul_shape(&operands)?;
+        for i in [1, 2, 3] {
+            if let Some(input) = context.optional(i)
+                && input.spec.dtype != a.dtype
+            {
+                let message = format!("input {i} is {}, input 0 is {}", input.spec.dtype, a.dtype);
+                return Err(EngineError::Invalid(message));
+            }
+        }
+        check_size(a.dtype, &shape, context.memory_limit)?;
+        if a.dtype != DType::F32 {
+            return self.plan_generic(context, &shape);
+        }
+        let columns = if b.spec.shape.len() > 1 { shape[shape.len() - 1] } else { 1 };
+        let preferred = if b.spec.shape.len() > 1 { context.preferred_order } else { None };
+        let strides = output_strides(&shape, preferred);
+        let output = TensorSpec { dtype: DType::F32, shape, strides };
+        let residual = Residual::new(context.optional(3), &output)?;
+        let packed = if b.constant {
+            self.weights.get(context.isa, || match &b.value {
+                None => Ok(None),
+                Some(view) => {
+                    // SAFETY: the view has the shape and strides of the operands.
+                    let packed = unsafe {
+                        MatMulPlan::pack(context.isa, &operands, self.alpha, view.as_ptr_of::<f32>())
+                    }?;
+                    let bytes = packed.bytes();
+                    Ok::<_, EngineError>(Some((packed, bytes)))
+                }
+            })?
+        } else {
+            None
+        };
+        let (isa, threads) = (context.isa, context.threads);
+        let plan =
+            MatMulPlan::new(isa, threads, &operands, &output.strides, self.alpha, packed, self.epilogue)?;
+        let mut scratch_bytes = plan.scratch_bytes();
+        let bias = Bias::new(context.optional(2), columns, &mut scratch_bytes)?;
+        Ok(Planned::Step {
+            in_place: if residual.is_in_place() { vec![3] } else { vec![] },
+            scratch_bytes,
+            outputs: vec![output],
+            step: Box::new(MatMulStep { plan, residual, bias }),
+        })
+    }
+
+    fn released_inputs(&self) -> &[usize] {
+        if self.weights.is_made() { &[1] } else { &[] }
+    }
+
+    fn packed_bytes(&self) -> usize {
+        self.weights.bytes()
+    }
+}
+
+struct MatMulStep {
+    plan: MatMulPlan,
+    residual: Residual,
+    bias: Bias,
+}
+
+impl Step for MatMulStep {
+    fn run(&self, context: &mut RunContext<'_, '_>) {
+        let residual = self.residual.pointer(context.inputs.get(3), &mut context.outputs[0], context.pool);
+        let input = |i: usize| match context.inputs.get(i).and_then(Option::as_ref) {
+            Some(view) => view.as_ptr_of::<f32>(),
+            None => std::ptr::null(),
+        };
+        let arguments = MatMulArguments {
+            a: input(0),
+            b: input(1),
+            bias: self.bias.pointer(context.inputs.get(2), context.scratch),
+            residual,
+            out: context.outputs[0].as_mut_ptr_of::<f32>(),
+        };
+        // SAFETY: the views are as planned, and of all of them only the residual may share the output's memory.
+        unsafe { self.plan.run(&arguments, context.scratch, context.pool) };
+    }
+
+    fn multiply_accumulates(&self) -> u64 {
+        self.plan.work()
+    }
+}
+
+impl MatMul {
+    fn plan_generic(&self, context: &PlanContext<'_>, shape: &[usize]) -> Result<Planned, EngineError> {
+        let dtype = context.input(0)?.spec.dtype;
+        let numbers = !matches!(dtype, DType::F16 | DType::BF16 | DType::Bool);
+        let plain = self.epilogue.activation.is_none()
+            && self.alpha == 1.0
+            && context.optional(2).is_none()
+            && context.optional(3).is_none();
+        if !numbers || !plain {
+            let fused = if plain { "" } else { " with a fused epilogue" };
+            return Err(EngineError::Unsupported(format!("a matrix product of {dtype}{fused}")));
+        }
+        Ok(Planned::Step {
+            in_place: vec![],
+            scratch_bytes: 0,
+            outputs: vec![TensorSpec::contiguous(dtype, shape)],
+            step: Box::new(GenericStep { trans_a: self.trans_a, trans_b: self.trans_b }),
+        })
+    }
+}
+
+struct GenericStep {
+    trans_a: bool,
+    trans_b: bool,
+}
+
+impl Step for GenericStep {
+    fn run(&self, context: &mut RunContext<'_, '_>) {
+        if let [Some(a), Some(b), ..] = context.inputs {
+            multiply_generic((a, self.trans_a), (b, self.trans_b), &mut context.outputs[0]);
+        }
+    }
+}

@@ -1,0 +1,45 @@
+//! Convolution as a product on the input where it lies: its channels have unit stride, so each tap is a run.
+
+use super::plan::{ConvArguments, ConvShape};
+use super::rows::{WindowRows, WindowTables};
+use crate::matmul::product::Product;
+use crate::matmul::split::Grid;
+use vedette_memory::AlignedBuffer;
+use vedette_runtime::ThreadPool;
+
+pub(crate) struct Direct {
+    tables: WindowTables,
+    zeros: AlignedBuffer,
+    in_channels: usize,
+    out_channels: usize,
+    grid: Grid,
+}
+
+impl Direct {
+    /// `x` are the input's `[batch, channel, depth, height, width]` strides; `panels` those of one group.
+    pub(crate) fn new(shape: &ConvShape, x: [isize; 5], panels: usize, threads: usize) -> Direct {
+        let in_channels = shape.in_channels / shape.groups;
+        Direct {
+            tables: WindowTables::new(&shape.axes, x),
+            zeros: AlignedBuffer::new(in_channels * size_of::<f32>()),
+            in_channels,
+            out_channels: shape.out_channels / shape.groups,
+            grid: Grid::new(shape.groups, shape.pixels(), panels, shape.work(), threads),
+        }
+    }
+
+    /// # Safety
+    /// As for [`super::ConvPlan::run`].
+    pub(crate) unsafe fn run(&self, arguments: &ConvArguments, product: &Product<'_>, pool: &ThreadPool) {
+        self.grid.run(pool, |group, rows, panels| {
+            let source = WindowRows {
+                tables: &self.tables,
+                base: arguments.x.wrapping_add(group * self.in_channels),
+                zeros: self.zeros.as_ptr().cast(),
+            };
+            let product = product.group(group, self.out_channels);
+            // SAFETY: the tables stay within the input; cells do not overlap; the caller grants the rest.
+            unsafe { product.run(&source, rows, panels) };
+        });
+    }
+}

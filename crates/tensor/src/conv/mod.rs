@@ -1,0 +1,18 @@
+//! Convolution and transposed convolution on channels-last memory.
+
+mod direct;
+mod geometry;
+pub(crate) mod interleave;
+mod plan;
+mod rows;
+pub mod scalar;
+mod strip;
+mod transpose;
+
+pub use geometry::{AutoPad, Axis, WindowAttributes};
+pub(crate) use geometry::{five, three};
+pub use plan::{ConvArguments, ConvPlan, ConvShape, ConvWeights};
+pub use transpose::{TransposeAttributes, TransposePlan, TransposeShape, TransposeWeights};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,17 @@
+//! Matrix products: a packed right-hand side, a left-hand side read in place, and an epilogue in registers.
+
+mod generic;
+mod panels;
+mod plan;
+pub(crate) mod product;
+pub mod scalar;
+pub(crate) mod split;
+mod tile;
+
+pub use generic::multiply_generic;
+pub use panels::{PackedMatrix, PanelLayout};
+pub use plan::{MatMulArguments, MatMulOperands, MatMulPlan, matmul_shape};
+pub use product::Epilogue;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,174 @@
+//! The packed form of `B`: panels of columns, each `[k][width]`, padded with zeros to the panel's width.
+
+use super::tile::{Kernel, kernels};
+use std::ops::Range;
+use vedette_memory::AlignedBuffer;
+use vedette_simd::Isa;
+
+/// A panel: which columns it holds, where it lies, and which kernel takes it.
+pub(crate) struct Panel {
+    pub kernel: &'static Kernel,
+    pub columns: Range<usize>,
+    /// Values before it in the packed block.
+    pub offset: usize,
+}
+
+/// How a `k x n` matrix is cut into panels at a level.
+pub struct PanelLayout {
+    isa: Isa,
+    k: usize,
+    n: usize,
+    pub(crate) panels: Vec<Panel>,
+    len: usize,
+}
+
+impl std::fmt::Debug for PanelLayout {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "PanelLayout({} x {}, {} panels)", self.k, self.n, self.panels.len())
+    }
+}
+
+/// The kernels for `n` columns: one main width as often as it fits, and one for the rest.
+fn choose(isa: Isa, n: usize) -> (&'static Kernel, Option<&'static Kernel>) {
+    let kernels = kernels(isa);
+    let rest_of = |main: &Kernel| match n % main.width {
+        0 => None,
+        rest => kernels.iter().filter(|kernel| kernel.width >= rest).min_by(|a, b| a.cost.total_cmp(&b.cost)),
+    };
+    let cost =
+        |main: &Kernel| (n / main.width) as f32 * main.cost + rest_of(main).map_or(0.0, |kernel| kernel.cost);
+    let mut best = &kernels[kernels.len() - 1];
+    for kernel in kernels.iter().rev() {
+        if cost(kernel) < cost(best) {
+            best = kernel;
+        }
+    }
+    (best, rest_of(best))
+}
+
+impl PanelLayout {
+    /// The layout of a `k x n` matrix.
+    pub fn new(isa: Isa, k: usize, n: usize) -> PanelLayout {
+        let (main, rest) = choose(isa, n);
+        let mut layout = PanelLayout { isa, k, n, panels: Vec::new(), len: 0 };
+        let mut column = 0;
+        while column < n {
+            let kernel = if n - column >= main.width { main } else { rest.unwrap_or(main) };
+            let end = n.min(column + kernel.width);
+            layout.panels.push(Panel { kernel, columns: column..end, offset: layout.len });
+            layout.len += k * kernel.width;
+            column = end;
+        }
+        layout
+    }
+
+    /// The level it is for.
+    pub fn isa(&self) -> Isa {
+        self.isa
+    }
+
+    /// Rows of the matrix.
+    pub fn k(&self) -> usize {
+        self.k
+    }
+
+    /// Columns of the matrix.
+    pub fn n(&self) -> usize {
+        self.n
+    }
+
+    /// Values the packed matrix takes.
+    pub fn packed_len(&self) -> usize {
+        self.len
+    }
+
+    /// Values from one packed matrix to the next, a whole number of cache lines.
+    pub fn packed_step(&self) -> usize {
+        self.len.next_multiple_of(16)
+    }
+
+    /// Packs these panels of a matrix whose element `(k, n)` is at `source + row_offset(k) + column_offset(n)`, scaled by
+    /// `scale`.
+    ///
+    /// # Safety
+    /// Those elements are readable; `packed` is writable for [`packed_len`](Self::packed_len) values.
+    pub unsafe fn pack(
+        &self,
+        panels: Range<usize>,
+        source: *const f32,
+        row_offset: impl Fn(usize) -> isize,
+        column_offset: impl Fn(usize) -> isize,
+        scale: f32,
+        packed: *mut f32,
+    ) {
+        for panel in &self.panels[panels] {
+            let width = panel.kernel.width;
+            let columns = panel.columns.len();
+            for k in 0..self.k {
+                let row = source.wrapping_offset(row_offset(k));
+                // SAFETY: the panel's `width` values of row k lie within the packed block.
+                let to =
+                    unsafe { std::slice::from_raw_parts_mut(packed.add(panel.offset + k * width), width) };
+                for (j, value) in to.iter_mut().enumerate() {
+                    *value = if j < columns {
+                        // SAFETY: j is a column of the matrix, which the caller grants.
+                        unsafe { *row.offset(column_offset(panel.columns.start + j)) * scale }
+                    } else {
+                        0.0
+                    };
+                }
+            }
+        }
+    }
+}
+
+/// Matrices of one shape packed once, for products with many others.
+#[derive(Debug)]
+pub struct PackedMatrix {
+    layout: PanelLayout,
+    data: AlignedBuffer,
+}
+
+impl PackedMatrix {
+    /// Packs matrices whose element `(k, n)` is at `source + start + row_offsets[k] + n * column_stride`, one for each
+    /// of `starts`.
+    ///
+    /// # Safety
+    /// Those elements are readable.
+    pub unsafe fn new(
+        isa: Isa,
+        source: *const f32,
+        starts: &[isize],
+        row_offsets: &[isize],
+        (n, column_stride): (usize, isize),
+        scale: f32,
+    ) -> PackedMatrix {
+        let layout = PanelLayout::new(isa, row_offsets.len(), n);
+        let mut data = AlignedBuffer::new(layout.packed_step() * starts.len() * size_of::<f32>());
+        for (i, &start) in starts.iter().enumerate() {
+            // SAFETY: the source is as the caller grants, and the buffer has room for each matrix.
+            unsafe {
+                let packed = data.as_mut_ptr().cast::<f32>().add(i * layout.packed_step());
+                let source = source.wrapping_offset(start);
+                let columns = |n| n as isize * column_stride;
+                layout.pack(0..layout.panels.len(), source, |k| row_offsets[k], columns, scale, packed);
+            }
+        }
+        PackedMatrix { layout, data }
+    }
+
+    /// The layout of each.
+    pub fn layout(&self) -> &PanelLayout {
+        &self.layout
+    }
+
+    /// Bytes held.
+    pub fn bytes(&self) -> usize {
+        self.data.len()
+    }
+
+    /// The packed values of matrix `i`.
+    pub fn as_ptr(&self, i: usize) -> *const f32 {
+        self.data.as_ptr().cast::<f32>().wrapping_add(i * self.layout.packed_step())
+    }
+}

@@ -1,0 +1,415 @@
+use super::panels::{PackedMatrix, PanelLayout};
+use super::product::{Epilogue, Product, UniformRows};
+use super::split::{Grid, chunk, parts_for};
+use crate::TensorError;
+use crate::shape::{Dims, Strides, broadcast_shape};
+use std::sync::Arc;
+use vedette_runtime::ThreadPool;
+use vedette_simd::Isa;
+
+/// A matrix operand: how its elements lie, rows and columns as the product sees them.
+#[derive(Clone, Debug)]
+struct Matrix {
+    batch: Dims,
+    batch_strides: Strides,
+    rows: usize,
+    columns: usize,
+    row_stride: isize,
+    column_stride: isize,
+}
+
+impl Matrix {
+    /// The last two axes as a matrix; a vector becomes a row (or, `as_column`, a column).
+    fn new(
+        shape: &[usize],
+        strides: &[isize],
+        transposed: bool,
+        as_column: bool,
+    ) -> Result<Matrix, TensorError> {
+        let rank = shape.len();
+        match rank {
+            0 => Err(TensorError("a matrix product needs at least one axis, got a scalar".into())),
+            1 => {
+                let (rows, columns) = if as_column { (shape[0], 1) } else { (1, shape[0]) };
+                let (row_stride, column_stride) = if as_column { (strides[0], 1) } else { (0, strides[0]) };
+                let (batch, batch_strides) = Default::default();
+                Ok(Matrix { batch, batch_strides, rows, columns, row_stride, column_stride })
+            }
+            _ => {
+                let (mut row, mut column) = (rank - 2, rank - 1);
+                if transposed {
+                    (row, column) = (column, row);
+                }
+                Ok(Matrix {
+                    batch: shape[..rank - 2].into(),
+                    batch_strides: strides[..rank - 2].into(),
+                    rows: shape[row],
+                    columns: shape[column],
+                    row_stride: strides[row],
+                    column_stride: strides[column],
+                })
+            }
+        }
+    }
+
+    /// Offsets of the matrices of a broadcast batch, and for each the number of the distinct matrix it is.
+    fn batch_offsets(&self, batch: &[usize]) -> Vec<(isize, usize)> {
+        let missing = batch.len() - self.batch.len();
+        let mut offsets = vec![(0isize, 0usize)];
+        for (axis, &dim) in batch.iter().enumerate() {
+            let own = axis.checked_sub(missing).filter(|&own| self.batch[own] != 1);
+            let (stride, count) = own.map_or((0, 1), |own| (self.batch_strides[own], self.batch[own]));
+            let next = offsets.iter().flat_map(|&(offset, number)| {
+                (0..dim).map(move |i| {
+                    (offset + i as isize * stride, number * count + if count == 1 { 0 } else { i })
+                })
+            });
+            offsets = next.collect();
+        }
+        offsets
+    }
+
+    /// Offsets of the distinct matrices, in their own order.
+    fn own_offsets(&self) -> Vec<isize> {
+        self.batch_offsets(&self.batch).into_iter().map(|(offset, _)| offset).collect()
+    }
+}
+
+/// Shapes and strides of the operands of a product.
+#[derive(Clone, Copy, Debug)]
+pub struct MatMulOperands<'a> {
+    /// Shape of `A`.
+    pub a_shape: &'a [usize],
+    /// Strides of `A`.
+    pub a_strides: &'a [isize],
+    /// Whether the last two axes of `A` are swapped.
+    pub trans_a: bool,
+    /// Shape of `B`.
+    pub b_shape: &'a [usize],
+    /// Strides of `B`.
+    pub b_strides: &'a [isize],
+    /// Whether the last two axes of `B` are swapped.
+    pub trans_b: bool,
+}
+
+impl MatMulOperands<'_> {
+    fn matrices(&self) -> Result<(Matrix, Matrix), TensorError> {
+        let a = Matrix::new(self.a_shape, self.a_strides, self.trans_a, false)?;
+        let b = Matrix::new(self.b_shape, self.b_strides, self.trans_b, true)?;
+        if a.columns != b.rows {
+            return Err(TensorError(format!(
+                "matrix product of shapes {:?} and {:?}: {} columns against {} rows",
+                self.a_shape, self.b_shape, a.columns, b.rows
+            )));
+        }
+        Ok((a, b))
+    }
+}
+
+/// The shape of a product, by `numpy.matmul`'s rules.
+pub fn matmul_shape(operands: &MatMulOperands<'_>) -> Result<Dims, TensorError> {
+    let (a, b) = operands.matrices()?;
+    let mut shape = broadcast_shape(&a.batch, &b.batch)?;
+    if operands.a_shape.len() > 1 {
+        shape.push(a.rows);
+    }
+    if operands.b_shape.len() > 1 {
+        shape.push(b.columns);
+    }
+    Ok(shape)
+}
+
+/// A planned product `act(alpha A x B + bias + residual)` of `f32` tensors.
+///
+/// `A` is read where it lies if its rows have unit stride, else it is copied to scratch first. A constant `B` is packed
+/// once and shared; any other is packed to scratch in every run.
+#[derive(Debug)]
+pub struct MatMulPlan {
+    m: usize,
+    k: usize,
+    n: usize,
+    /// Rows of one matrix of `A`; `m` is a multiple where products were joined.
+    a_rows: usize,
+    /// For every product of the batch: offset in `A`, packed `B`, offset in the output.
+    products: Vec<(isize, usize, isize)>,
+    a_row_stride: isize,
+    copy_a: Option<StridedRows>,
+    b: Option<Arc<PackedMatrix>>,
+    pack_b: Option<PackB>,
+    out_stride: usize,
+    alpha: f32,
+    epilogue: Epilogue,
+    grid: Grid,
+}
+
+/// Rows to copy together, for an `A` whose rows do not have unit stride.
+#[derive(Debug)]
+struct StridedRows {
+    offsets: Vec<isize>,
+    row_stride: isize,
+    column_stride: isize,
+}
+
+#[derive(Debug)]
+struct PackB {
+    layout: PanelLayout,
+    offsets: Vec<isize>,
+    row_stride: isize,
+    column_stride: isize,
+}
+
+/// What a run of a [`MatMulPlan`] reads and writes.
+#[derive(Clone, Copy, Debug)]
+pub struct MatMulArguments {
+    /// First element of `A`.
+    pub a: *const f32,
+    /// First element of `B`; unused where the plan holds a packed `B`.
+    pub b: *const f32,
+    /// One value a column, or null.
+    pub bias: *const f32,
+    /// As the output, or null; may be the output.
+    pub residual: *const f32,
+    /// First element of the output.
+    pub out: *mut f32,
+}
+
+// SAFETY: the pointers are only used by `run`, whose caller answers for concurrent use.
+unsafe impl Sync for MatMulArguments {}
+
+fn align(values: usize) -> usize {
+    values.next_multiple_of(16)
+}
+
+impl MatMulPlan {
+    /// Packs a constant `B`, every matrix of its batch, for [`new`](Self::new).
+    ///
+    /// # Safety
+    /// `b` is the first of the elements the operands describe, all readable.
+    pub unsafe fn pack(
+        isa: Isa,
+        operands: &MatMulOperands<'_>,
+        alpha: f32,
+        b: *const f32,
+    ) -> Result<PackedMatrix, TensorError> {
+        let (_, matrix) = operands.matrices()?;
+        let rows: Vec<isize> = (0..matrix.rows as isize).map(|k| k * matrix.row_stride).collect();
+        let columns = (matrix.columns, matrix.column_stride);
+        // SAFETY: as the caller grants.
+        Ok(unsafe { PackedMatrix::new(isa, b, &matrix.own_offsets(), &rows, columns, alpha) })
+    }
+
+    /// Plans a product. `out_strides` are those of the output, whose last axis has unit stride. A `packed` matrix has
+    /// `alpha` in it already.
+    pub fn new(
+        isa: Isa,
+        threads: usize,
+        operands: &MatMulOperands<'_>,
+        out_strides: &[isize],
+        alpha: f32,
+        packed: Option<Arc<PackedMatrix>>,
+        epilogue: Epilogue,
+    ) -> Result<MatMulPlan, TensorError> {
+        let (a, b) = operands.matrices()?;
+        let batch = broadcast_shape(&a.batch, &b.batch)?;
+        let (mut m, k, n) = (a.rows, a.columns, b.columns);
+
+        let copied = k > 1 && a.column_stride != 1;
+        let copy_a = copied.then(|| StridedRows {
+            offsets: a.own_offsets(),
+            row_stride: a.row_stride,
+            column_stride: a.column_stride,
+        });
+        let mut a_row_stride = if copied { k as isize } else { a.row_stride };
+        let out_batch = &out_strides[..batch.len()];
+        let has_rows = operands.a_shape.len() > 1;
+        let mut out_stride = if has_rows { out_strides[batch.len()] } else { n as isize };
+        let out_matrix = Matrix {
+            batch: batch.clone(),
+            batch_strides: out_batch.into(),
+            rows: m,
+            columns: n,
+            row_stride: out_stride,
+            column_stride: 1,
+        };
+        let mut products: Vec<(isize, usize, isize)> = a
+            .batch_offsets(&batch)
+            .into_iter()
+            .zip(b.batch_offsets(&batch))
+            .zip(out_matrix.own_offsets())
+            .map(|(((offset, number), (_, b_number)), out_offset)| {
+                let a_offset = if copied { (number * m * k) as isize } else { offset };
+                (a_offset, b_number, out_offset)
+            })
+            .collect();
+
+        // Products with the same B whose rows follow each other are one product of more rows.
+        if m == 1 && products.len() > 1 {
+            a_row_stride = products[1].0 - products[0].0;
+            out_stride = products[1].2 - products[0].2;
+        }
+        let follow = |pair: &[(isize, usize, isize)]| {
+            pair[1].0 - pair[0].0 == m as isize * a_row_stride
+                && pair[1].2 - pair[0].2 == m as isize * out_stride
+                && pair[1].1 == pair[0].1
+        };
+        if products.len() > 1 && products.windows(2).all(follow) {
+            m *= products.len();
+            products.truncate(1);
+        }
+
+        let pack_b = packed.is_none().then(|| PackB {
+            layout: PanelLayout::new(isa, k, n),
+            offsets: b.own_offsets(),
+            row_stride: b.row_stride,
+            column_stride: b.column_stride,
+        });
+        let panels = match (&packed, &pack_b) {
+            (Some(packed), _) => packed.layout().panels.len(),
+            (None, Some(pack)) => pack.layout.panels.len(),
+            (None, None) => 0,
+        };
+        let work = (products.len() * m) as u64 * (k * n) as u64;
+        Ok(MatMulPlan {
+            grid: Grid::new(products.len(), m, panels, work, threads),
+            m,
+            k,
+            n,
+            a_rows: a.rows,
+            products,
+            a_row_stride,
+            copy_a,
+            b: packed,
+            pack_b,
+            out_stride: out_stride as usize,
+            alpha,
+            epilogue,
+        })
+    }
+
+    fn copied_a_len(&self) -> usize {
+        self.copy_a.as_ref().map_or(0, |copy| align(copy.offsets.len() * self.a_rows * self.k))
+    }
+
+    /// Bytes of scratch a run needs.
+    pub fn scratch_bytes(&self) -> usize {
+        let packed = self.pack_b.as_ref().map_or(0, |pack| pack.layout.packed_step() * pack.offsets.len());
+        (self.copied_a_len() + packed) * size_of::<f32>()
+    }
+
+    /// Multiply-accumulates of a run.
+    pub fn work(&self) -> u64 {
+        (self.products.len() * self.m) as u64 * (self.k * self.n) as u64
+    }
+
+    /// Runs the product.
+    ///
+    /// # Safety
+    /// The arguments point to elements laid out as planned, the output to nothing else that is read except a residual
+    /// that is the output itself; `scratch` has [`scratch_bytes`](Self::scratch_bytes) and is aligned for `f32`.
+    pub unsafe fn run(&self, arguments: &MatMulArguments, scratch: &mut [u8], pool: &ThreadPool) {
+        assert!(scratch.len() >= self.scratch_bytes());
+        let scratch = Shared(scratch.as_mut_ptr().cast::<f32>());
+        let mut a = arguments.a;
+        if let Some(copy) = &self.copy_a {
+            // SAFETY: scratch begins with room for the copy.
+            unsafe { self.copy_rows(copy, a, scratch, pool) };
+            a = scratch.0;
+        }
+        let packed_b = Shared(scratch.0.wrapping_add(self.copied_a_len()));
+        if let Some(pack) = &self.pack_b {
+            // SAFETY: scratch has room for every packed matrix behind the copy of A.
+            unsafe { self.pack_b(pack, arguments.b, packed_b, pool) };
+        }
+        let a = Shared(a.cast_mut());
+        let bias = arguments;
+        self.grid.run(pool, |index, rows, panels| {
+            let (a, packed_b) = (&a, &packed_b);
+            let (a_offset, b_number, out_offset) = self.products[index];
+            let (layout, packed) = match (&self.b, &self.pack_b) {
+                (Some(b), _) => (b.layout(), b.as_ptr(b_number)),
+                (None, Some(pack)) => {
+                    let step = pack.layout.packed_step();
+                    (&pack.layout, packed_b.0.wrapping_add(b_number * step).cast_const())
+                }
+                (None, None) => return,
+            };
+            let residual = bias.residual;
+            let product = Product {
+                layout,
+                packed,
+                taps: 1,
+                depth: self.k,
+                out: bias.out.wrapping_offset(out_offset),
+                out_stride: self.out_stride,
+                bias: bias.bias,
+                residual: if residual.is_null() { residual } else { residual.wrapping_offset(out_offset) },
+                residual_stride: self.out_stride,
+                epilogue: self.epilogue,
+            };
+            let source =
+                UniformRows { base: a.0.wrapping_offset(a_offset).cast_const(), stride: self.a_row_stride };
+            // SAFETY: rows and panels are within the product, cells do not overlap, and the caller grants the rest.
+            unsafe { product.run(&source, rows, panels) };
+        });
+    }
+
+    /// # Safety
+    /// `a` is the first element of `A`; `to` has room for its elements.
+    unsafe fn copy_rows(&self, copy: &StridedRows, a: *const f32, to: Shared, pool: &ThreadPool) {
+        let (m, k) = (self.a_rows, self.k);
+        let a = Shared(a.cast_mut());
+        let rows = copy.offsets.len() * m;
+        let parts = parts_for((rows * k * 8) as u64, pool.threads());
+        pool.run(parts, |part| {
+            let (a, to) = (&a, &to);
+            // Element by element of a few rows at once: a column-major A is read along its columns.
+            for row in chunk(rows, parts, part, 1) {
+                let offset = copy.offsets[row / m] + (row % m) as isize * copy.row_stride;
+                for column in 0..k {
+                    // SAFETY: the element is within A, and its place within the copy.
+                    unsafe {
+                        let from = a.0.offset(offset + column as isize * copy.column_stride);
+                        to.0.add(row * k + column).write(*from);
+                    }
+                }
+            }
+        });
+    }
+
+    /// # Safety
+    /// `b` is the first element of `B`; `to` has room for every packed matrix.
+    unsafe fn pack_b(&self, pack: &PackB, b: *const f32, to: Shared, pool: &ThreadPool) {
+        let b = Shared(b.cast_mut());
+        let panels = pack.layout.panels.len();
+        let tasks = panels * pack.offsets.len();
+        let parts = parts_for((pack.layout.packed_len() * pack.offsets.len() * 8) as u64, pool.threads());
+        pool.run(parts, |part| {
+            let (b, to) = (&b, &to);
+            for task in chunk(tasks, parts, part, 1) {
+                let (number, panel) = (task / panels, task % panels);
+                let source = b.0.wrapping_offset(pack.offsets[number]).cast_const();
+                let packed = to.0.wrapping_add(number * pack.layout.packed_step());
+                // SAFETY: as the caller grants; every task writes a panel of its own.
+                unsafe {
+                    pack.layout.pack(
+                        panel..panel + 1,
+                        source,
+                        |k| k as isize * pack.row_stride,
+                        |n| n as isize * pack.column_stride,
+                        self.alpha,
+                        packed,
+                    );
+                }
+            }
+        });
+    }
+}
+
+/// A pointer whose parts different threads use.
+#[derive(Clone, Copy)]
+struct Shared(*mut f32);
+
+// SAFETY: whoever dereferences it keeps the threads' parts apart.
+unsafe impl Sync for Shared {}
+// SAFETY: as above.
+unsafe impl Send for Shared {}
