@@ -3,15 +3,24 @@
 from collections.abc import Sequence
 from typing import Any, TypedDict, final
 
+import numpy as np
 from numpy.typing import NDArray
 
 __all__ = [
     "Engine",
     "available_isas",
+    "best_classes",
+    "composite",
     "cpu_features",
+    "crop_lines",
+    "decode_image",
+    "decode_image_file",
     "effective_cores",
+    "encode_image",
+    "find_text_boxes",
     "get_num_threads",
     "isa",
+    "resize_normalize",
     "set_num_threads",
     "supported_operators",
 ]
@@ -66,3 +75,45 @@ class Engine:
         """Plan for inputs of these shapes anew, and tell how long it took."""
 
 def supported_operators() -> list[str]: ...
+
+# image
+
+def decode_image(data: bytes, background_color: tuple[int, int, int] | None) -> NDArray[np.uint8]: ...
+def decode_image_file(path: str, background_color: tuple[int, int, int] | None) -> NDArray[np.uint8]: ...
+def composite(
+    rgba: NDArray[np.uint8], background_color: tuple[int, int, int] | None
+) -> NDArray[np.uint8]: ...
+def encode_image(image: NDArray[np.uint8], extension: str, quality: int) -> bytes: ...
+def resize_normalize(
+    image: NDArray[np.uint8],
+    out: NDArray[np.float32],
+    mean: tuple[float, float, float],
+    deviation: tuple[float, float, float],
+    bgr: bool,
+    threads: int,
+) -> None: ...
+def crop_lines(
+    image: NDArray[np.uint8],
+    quads: NDArray[np.float32],
+    widths: Sequence[int],
+    out: NDArray[np.float32],
+    mean: tuple[float, float, float],
+    deviation: tuple[float, float, float],
+    bgr: bool,
+    threads: int,
+) -> None: ...
+
+# text
+
+def find_text_boxes(
+    map: NDArray[np.float32],
+    threshold: float,
+    box_threshold: float,
+    unclip_ratio: float,
+    min_side: float,
+    max_candidates: int,
+    dilate: bool,
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]: ...
+def best_classes(
+    values: NDArray[np.float32], threads: int
+) -> tuple[NDArray[np.uint32], NDArray[np.float32]]: ...

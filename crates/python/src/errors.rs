@@ -27,6 +27,7 @@ impl ErrorClass {
     }
 }
 
+pub static IMAGE: ErrorClass = ErrorClass::new("ImageError");
 pub static INPUT: ErrorClass = ErrorClass::new("InputError");
 pub static INVALID_MODEL: ErrorClass = ErrorClass::new("InvalidModelError");
 pub static UNSUPPORTED_MODEL: ErrorClass = ErrorClass::new("UnsupportedModelError");
@@ -49,10 +50,12 @@ pub fn detached<T: Send>(
     py: Python<'_>,
     work: impl FnOnce() -> Result<T, EngineError> + Send,
 ) -> PyResult<T> {
-    match py.detach(|| catch_unwind(AssertUnwindSafe(work))) {
-        Ok(result) => result.map_err(|error| of_engine(py, error)),
-        Err(payload) => Err(of_panic(py, payload.as_ref())),
-    }
+    compute(py, work)?.map_err(|error| of_engine(py, error))
+}
+
+/// Runs native work that cannot fail without the GIL; a panic becomes a `NativeError`.
+pub fn compute<T: Send>(py: Python<'_>, work: impl FnOnce() -> T + Send) -> PyResult<T> {
+    py.detach(|| catch_unwind(AssertUnwindSafe(work))).map_err(|payload| of_panic(py, payload.as_ref()))
 }
 
 /// The `NativeError` of a panic.

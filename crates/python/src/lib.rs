@@ -6,12 +6,18 @@ use pyo3::prelude::*;
 mod array;
 mod engine;
 mod errors;
+mod image;
 mod runtime;
 
 #[pymodule(gil_used = false)]
 mod _native {
     #[pymodule_export]
     use super::engine::{Engine, supported_operators};
+    #[pymodule_export]
+    use super::image::{
+        best_classes, composite, crop_lines, decode_image, decode_image_file, encode_image, find_text_boxes,
+        resize_normalize,
+    };
     #[pymodule_export]
     use super::runtime::{
         available_isas, cpu_features, effective_cores, get_num_threads, isa, set_num_threads,

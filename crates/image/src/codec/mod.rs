@@ -1,0 +1,9 @@
+//! Files and bytes to RGB pixels and back.
+
+mod decode;
+mod encode;
+mod jpeg;
+mod tiff;
+
+pub use decode::{Background, MAX_FILE_BYTES, MAX_PIXELS, Pixels, composite, decode, decode_file};
+pub use encode::{Format, encode};

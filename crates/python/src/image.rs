@@ -1,0 +1,277 @@
+use crate::errors::{IMAGE, INPUT, compute};
+use numpy::ndarray::{Array1, Array2, Array3};
+use numpy::{
+    IntoPyArray, PyArray1, PyArray2, PyArray3, PyReadonlyArray2, PyReadonlyArray3, PyReadwriteArray3,
+    PyReadwriteArray4, PyUntypedArrayMethods,
+};
+use pyo3::prelude::*;
+use pyo3::types::PyBytes;
+use std::path::PathBuf;
+use vedette_image::codec::{self, Background, Format, Pixels};
+use vedette_image::crop::{Quad, crop_lines as crop};
+use vedette_image::resize::{Planes, resize_normalize as resize};
+use vedette_image::text::{BoxOptions, best_classes as best, find_text_boxes as find};
+use vedette_image::{ImageError, ImageView, Normalization};
+use vedette_runtime::ThreadPool;
+use vedette_simd::isa;
+
+fn image_error(py: Python<'_>, error: &ImageError) -> PyErr {
+    IMAGE.error(py, error.to_string())
+}
+
+fn input_error(py: Python<'_>, message: String) -> PyErr {
+    INPUT.error(py, message)
+}
+
+/// A colour, or `None` for white or black, whichever contrasts with what is visible.
+type BackgroundArgument = Option<[u8; 3]>;
+
+fn background(color: BackgroundArgument) -> Background {
+    color.map_or(Background::Contrast, Background::Color)
+}
+
+fn threads(count: usize) -> ThreadPool {
+    ThreadPool::new(if count == 0 { vedette_runtime::num_threads() } else { count })
+}
+
+/// An array of `(height, width, 3)` as a view, whatever its strides.
+fn view<'a>(py: Python<'_>, image: &'a PyReadonlyArray3<'_, u8>) -> PyResult<ImageView<'a>> {
+    let array = image.as_array();
+    let (height, width, channels) = array.dim();
+    if channels != 3 {
+        return Err(input_error(
+            py,
+            format!("expected an image of shape (height, width, 3), got ({height}, {width}, {channels})"),
+        ));
+    }
+    let strides = array.strides();
+    // SAFETY: NumPy vouches for every element of its array, which the borrow keeps alive and unwritten.
+    Ok(unsafe {
+        ImageView::from_raw_parts(array.as_ptr(), height, width, [strides[0], strides[1], strides[2]])
+    })
+}
+
+fn to_python(
+    py: Python<'_>,
+    decoded: PyResult<Result<Pixels, ImageError>>,
+) -> PyResult<Bound<'_, PyArray3<u8>>> {
+    let Pixels { height, width, data } = decoded?.map_err(|error| image_error(py, &error))?;
+    match Array3::from_shape_vec((height, width, 3), data) {
+        Ok(array) => Ok(array.into_pyarray(py)),
+        Err(error) => Err(input_error(py, error.to_string())),
+    }
+}
+
+/// Decodes bytes.
+#[pyfunction]
+#[pyo3(signature = (data, background_color))]
+pub fn decode_image<'py>(
+    py: Python<'py>,
+    data: &Bound<'py, PyBytes>,
+    background_color: BackgroundArgument,
+) -> PyResult<Bound<'py, PyArray3<u8>>> {
+    let bytes = data.as_bytes();
+    to_python(py, compute(py, || codec::decode(bytes, background(background_color))))
+}
+
+/// Decodes a file.
+#[pyfunction]
+#[pyo3(signature = (path, background_color))]
+pub fn decode_image_file(
+    py: Python<'_>,
+    path: PathBuf,
+    background_color: BackgroundArgument,
+) -> PyResult<Bound<'_, PyArray3<u8>>> {
+    to_python(py, compute(py, || codec::decode_file(&path, background(background_color))))
+}
+
+/// Lays RGBA over a background.
+#[pyfunction]
+#[pyo3(signature = (rgba, background_color))]
+pub fn composite<'py>(
+    py: Python<'py>,
+    rgba: PyReadonlyArray3<'py, u8>,
+    background_color: BackgroundArgument,
+) -> PyResult<Bound<'py, PyArray3<u8>>> {
+    let array = rgba.as_array();
+    let (height, width, channels) = array.dim();
+    if channels != 4 {
+        return Err(input_error(
+            py,
+            format!("expected an image of shape (height, width, 4), got ({height}, {width}, {channels})"),
+        ));
+    }
+    let pixels = compute(py, || {
+        let packed = array.as_standard_layout();
+        let data = codec::composite(packed.as_slice().unwrap_or_default(), background(background_color));
+        Ok(Pixels { height, width, data })
+    });
+    to_python(py, pixels)
+}
+
+/// Encodes RGB pixels in the format of a file extension.
+#[pyfunction]
+pub fn encode_image<'py>(
+    py: Python<'py>,
+    image: PyReadonlyArray3<'py, u8>,
+    extension: &str,
+    quality: u8,
+) -> PyResult<Bound<'py, PyBytes>> {
+    view(py, &image)?;
+    let Some(format) = Format::from_extension(extension, quality) else {
+        return Err(image_error(
+            py,
+            &ImageError::Encoding {
+                format: "an image",
+                reason: format!("{extension:?} names no known format"),
+            },
+        ));
+    };
+    let array = image.as_array();
+    let (height, width, _) = array.dim();
+    let bytes = compute(py, || {
+        let packed = array.as_standard_layout();
+        codec::encode(packed.as_slice().unwrap_or_default(), height, width, format)
+    })?
+    .map_err(|error| image_error(py, &error))?;
+    Ok(PyBytes::new(py, &bytes))
+}
+
+/// Resizes into planes of float32.
+#[pyfunction]
+pub fn resize_normalize<'py>(
+    py: Python<'py>,
+    image: PyReadonlyArray3<'py, u8>,
+    mut out: PyReadwriteArray3<'py, f32>,
+    mean: [f32; 3],
+    deviation: [f32; 3],
+    bgr: bool,
+    threads: usize,
+) -> PyResult<()> {
+    let source = oriented(view(py, &image)?, bgr);
+    let [planes, height, width] = [out.shape()[0], out.shape()[1], out.shape()[2]];
+    if planes != 3 || source.is_empty() {
+        return Err(input_error(
+            py,
+            format!(
+                "expected an image with pixels and an output of shape (3, height, width), got {:?} and {:?}",
+                image.shape(),
+                out.shape()
+            ),
+        ));
+    }
+    let slice = contiguous(py, out.as_slice_mut().ok())?;
+    // SAFETY: the planes cover exactly the slice, which is borrowed exclusively.
+    let target = unsafe { Planes::from_raw_parts(slice.as_mut_ptr(), height, width, width, height * width) };
+    let pool = self::threads(threads);
+    compute(py, || resize(isa(), source, target, Normalization::new(mean, deviation), &pool))
+}
+
+fn oriented(image: ImageView<'_>, bgr: bool) -> ImageView<'_> {
+    if bgr { image.channels_reversed() } else { image }
+}
+
+fn contiguous<'a>(py: Python<'_>, slice: Option<&'a mut [f32]>) -> PyResult<&'a mut [f32]> {
+    slice.ok_or_else(|| input_error(py, "expected a C-contiguous output".to_owned()))
+}
+
+/// Cuts lines out of an image into the slots of a batch.
+#[pyfunction]
+pub fn crop_lines<'py>(
+    py: Python<'py>,
+    image: PyReadonlyArray3<'py, u8>,
+    quads: PyReadonlyArray3<'py, f32>,
+    widths: Vec<usize>,
+    mut out: PyReadwriteArray4<'py, f32>,
+    mean: [f32; 3],
+    deviation: [f32; 3],
+    bgr: bool,
+    threads: usize,
+) -> PyResult<()> {
+    let source = oriented(view(py, &image)?, bgr);
+    let corners: Vec<Quad> = {
+        let array = quads.as_array();
+        if array.dim().1 != 4 || array.dim().2 != 2 {
+            return Err(input_error(
+                py,
+                format!("expected corners of shape (lines, 4, 2), got {:?}", array.dim()),
+            ));
+        }
+        array.outer_iter().map(|quad| std::array::from_fn(|i| [quad[[i, 0]], quad[[i, 1]]])).collect()
+    };
+    let [slots, planes, height, width] = [0, 1, 2, 3].map(|axis| out.shape()[axis]);
+    let fits = slots == corners.len()
+        && widths.len() == corners.len()
+        && planes == 3
+        && widths.iter().all(|&line| (1..=width).contains(&line))
+        && (corners.is_empty() || !source.is_empty());
+    if !fits {
+        return Err(input_error(
+            py,
+            format!(
+                "expected as many corners, widths and slots of shape (3, height, width), no line wider than its \
+                 slot: got {} corners, {} widths up to {}, slots {:?}",
+                corners.len(),
+                widths.len(),
+                widths.iter().max().unwrap_or(&0),
+                out.shape()
+            ),
+        ));
+    }
+    let batch = contiguous(py, out.as_slice_mut().ok())?;
+    let pool = self::threads(threads);
+    compute(py, || {
+        let normalization = Normalization::new(mean, deviation);
+        crop(isa(), source, &corners, &widths, batch, (height, width), normalization, &pool);
+    })
+}
+
+/// The text boxes of a probability map.
+#[pyfunction]
+#[allow(clippy::type_complexity, reason = "a pair of arrays")]
+pub fn find_text_boxes<'py>(
+    py: Python<'py>,
+    map: PyReadonlyArray2<'py, f32>,
+    threshold: f32,
+    box_threshold: f32,
+    unclip_ratio: f64,
+    min_side: f64,
+    max_candidates: usize,
+    dilate: bool,
+) -> PyResult<(Bound<'py, PyArray3<f32>>, Bound<'py, PyArray1<f32>>)> {
+    let options = BoxOptions { threshold, box_threshold, unclip_ratio, min_side, max_candidates, dilate };
+    let array = map.as_array();
+    let height = array.dim().0;
+    let boxes = compute(py, || {
+        let packed = array.as_standard_layout();
+        find(packed.as_slice().unwrap_or_default(), height, &options)
+    })?;
+    let corners =
+        Array3::from_shape_fn((boxes.len(), 4, 2), |(i, corner, axis)| boxes[i].corners[corner][axis] as f32);
+    let scores = Array1::from_iter(boxes.iter().map(|text_box| text_box.score));
+    Ok((corners.into_pyarray(py), scores.into_pyarray(py)))
+}
+
+/// The best class of every step of a batch of sequences, and its value.
+#[pyfunction]
+#[allow(clippy::type_complexity, reason = "a pair of arrays")]
+pub fn best_classes<'py>(
+    py: Python<'py>,
+    values: PyReadonlyArray3<'py, f32>,
+    threads: usize,
+) -> PyResult<(Bound<'py, PyArray2<u32>>, Bound<'py, PyArray2<f32>>)> {
+    let array = values.as_array();
+    let (sequences, steps, classes) = array.dim();
+    let pool = self::threads(threads);
+    let (indices, scores) = compute(py, || {
+        let packed = array.as_standard_layout();
+        let mut indices = vec![0; sequences * steps];
+        let mut scores = vec![0.0; sequences * steps];
+        best(isa(), packed.as_slice().unwrap_or_default(), classes, &mut indices, &mut scores, &pool);
+        (indices, scores)
+    })?;
+    let shaped = |error: numpy::ndarray::ShapeError| input_error(py, error.to_string());
+    let indices = Array2::from_shape_vec((sequences, steps), indices).map_err(shaped)?;
+    let scores = Array2::from_shape_vec((sequences, steps), scores).map_err(shaped)?;
+    Ok((indices.into_pyarray(py), scores.into_pyarray(py)))
+}

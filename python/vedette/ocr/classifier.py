@@ -1,0 +1,37 @@
+"""Telling lines that stand upside down."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vedette import _native
+from vedette.ocr.geometry import Quads, sizes
+from vedette.ocr.network import Network
+
+_HEIGHT, _WIDTH = 48, 192
+_BATCH = 16
+_MEAN = _DEVIATION = (0.5, 0.5, 0.5)
+
+
+class AngleClassifier:
+    """A network that tells 0 from 180 degrees by the start of a line."""
+
+    def __init__(self, network: Network, threads: int, threshold: float = 0.9) -> None:
+        self._network = network
+        self._threads = threads
+        self._threshold = threshold
+
+    def upright(self, image: NDArray[np.uint8], quads: Quads) -> Quads:
+        """The quads, those of lines upside down starting at their other end."""
+        width, height = sizes(quads)
+        widths = np.ceil(_HEIGHT * width / np.maximum(height, 1)).clip(1, _WIDTH).astype(int)
+        turned = np.zeros(len(quads), bool)
+        for start in range(0, len(quads), _BATCH):
+            part = slice(start, start + _BATCH)
+            slots = np.empty((len(quads[part]), 3, _HEIGHT, _WIDTH), np.float32)
+            chosen = widths[part].tolist()
+            _native.crop_lines(image, quads[part], chosen, slots, _MEAN, _DEVIATION, True, self._threads)
+            probabilities = self._network(slots)
+            turned[part] = probabilities[:, 1] > self._threshold
+        return np.where(turned[:, None, None], np.roll(quads, 2, axis=1), quads)

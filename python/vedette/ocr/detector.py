@@ -1,0 +1,108 @@
+"""Finding lines of text in an image."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vedette import _native
+from vedette.ocr.geometry import Quads, sizes
+from vedette.ocr.network import Network
+
+_MULTIPLE = 32
+"""The network halves its input five times."""
+
+_MEAN = _DEVIATION = (0.5, 0.5, 0.5)
+
+
+@dataclass(frozen=True, slots=True)
+class DetectorOptions:
+    """How the detector looks. The defaults are those the PP-OCR models are used with.
+
+    Attributes
+    ----------
+    shortest_side, longest_side
+        An image is scaled down until its longer side is at most ``longest_side``, then up until its shorter
+        side is at least ``shortest_side``, in pixels.
+    threshold
+        Probability above which a place belongs to text.
+    box_threshold
+        Least mean probability of a line.
+    unclip_ratio
+        How far boxes are expanded: the network is trained on boxes shrunk by the area over the perimeter.
+    max_candidates
+        Most lines looked at.
+    dilate
+        Whether places of text grow by one to the right and below, which joins the letters of small text.
+    """
+
+    shortest_side: int = 736
+    longest_side: int = 2000
+    threshold: float = 0.3
+    box_threshold: float = 0.5
+    unclip_ratio: float = 1.6
+    max_candidates: int = 3000
+    dilate: bool = True
+
+
+class Detector:
+    """A text detection network of the DB family and what stands around it."""
+
+    def __init__(self, network: Network, options: DetectorOptions, threads: int) -> None:
+        self._network = network
+        self._options = options
+        self._threads = threads
+
+    def detect(self, image: NDArray[np.uint8]) -> Quads:
+        """The lines of an RGB image, in no particular order, within the image."""
+        framed, (left, top) = frame(image)
+        height, width = network_size(framed.shape[0], framed.shape[1], self._options)
+        planes = np.empty((1, 3, height, width), np.float32)
+        _native.resize_normalize(framed, planes[0], _MEAN, _DEVIATION, True, self._threads)
+        probabilities: NDArray[np.float32] = self._network(planes)[0, 0]
+        options = self._options
+        quads, _ = _native.find_text_boxes(
+            probabilities,
+            options.threshold,
+            options.box_threshold,
+            options.unclip_ratio,
+            3.0,
+            options.max_candidates,
+            options.dilate,
+        )
+        rows, columns = probabilities.shape
+        quads *= np.array([framed.shape[1] / columns, framed.shape[0] / rows], np.float32)
+        quads -= np.array([left, top], np.float32)
+        quads = quads.clip(0, np.array([image.shape[1] - 1, image.shape[0] - 1], np.float32))
+        width_of, height_of = sizes(quads)
+        return quads[(width_of > 3) & (height_of > 3)]
+
+
+def network_size(height: int, width: int, options: DetectorOptions) -> tuple[int, int]:
+    """The size at which the network sees an image: multiples of 32 near its scaled size."""
+    scale = min(1.0, options.longest_side / max(height, width))
+    scale = max(scale, options.shortest_side / min(height, width))
+    # However thin an image is, the network's work is bounded: by a square of twice the usual longest side.
+    scale = min(scale, 2 * options.longest_side / max(height, width))
+    rows, columns = (max(1, round(side * scale / _MULTIPLE)) * _MULTIPLE for side in (height, width))
+    return rows, columns
+
+
+def frame(image: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], tuple[int, int]]:
+    """An image with room around thin content, and how far that moved it to the right and down.
+
+    The network sees no text that fills the image from border to border, such as a single cut-out line. The
+    room is filled with the median colour of the border.
+    """
+    height, width = image.shape[:2]
+    least = max(64, max(height, width) // 8)
+    down, right = (max(0, -(-(least - side) // 2)) for side in (height, width))
+    if down == 0 and right == 0:
+        return image, (0, 0)
+    border = np.concatenate([image[0], image[-1], image[:, 0], image[:, -1]])
+    framed = np.empty((height + 2 * down, width + 2 * right, 3), np.uint8)
+    framed[:] = np.median(border, axis=0).astype(np.uint8)
+    framed[down : down + height, right : right + width] = image
+    return framed, (right, down)

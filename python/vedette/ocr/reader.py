@@ -1,0 +1,133 @@
+"""Reading the text of images."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+from vedette.errors import InputError
+from vedette.ocr.classifier import AngleClassifier
+from vedette.ocr.detector import Detector, DetectorOptions
+from vedette.ocr.geometry import Quads, turned_to_read
+from vedette.ocr.layout import reading_order
+from vedette.ocr.page import Line, Page
+from vedette.ocr.recogniser import Reading, Recogniser
+from vedette.ocr.source import open_image
+from vedette.ocr.timing import Stopwatch
+
+__all__ = ["Models", "Reader"]
+
+Models: TypeAlias = str | Mapping[str, str | Path]
+"""Name of a package of ``vedette.hub``, or paths by role: ``detector``, ``recogniser``, ``classifier``."""
+
+_SIDEWAYS = 1.5
+"""Lines this many times as high as wide are taken for text turned by 90 degrees."""
+
+
+class Reader:
+    """Finds and recognises the text of images.
+
+    Parameters
+    ----------
+    models
+        Name of a model package, fetched when it is not here yet, or a mapping from ``detector``,
+        ``recogniser`` (and ``classifier``) to paths of ONNX files.
+    precision
+        Arithmetic of the networks; ``"auto"`` is the fastest that reads as well as float32.
+    threads
+        Threads to use; None for the cores this process may use.
+    classify_angle
+        Whether lines are looked at once more for standing upside down.
+    text_score
+        Lines with a lower score are left out.
+    detector
+        How lines are looked for.
+
+    Examples
+    --------
+    >>> reader = vedette.ocr.Reader()            # doctest: +SKIP
+    >>> print(reader.read("receipt.png").text)   # doctest: +SKIP
+    """
+
+    def __init__(
+        self,
+        models: Models = "ppocr-v6-small",
+        *,
+        precision: Literal["auto", "float32"] = "auto",
+        threads: int | None = None,
+        classify_angle: bool = False,
+        text_score: float = 0.5,
+        detector: DetectorOptions | None = None,
+    ) -> None:
+        if precision not in ("auto", "float32"):
+            raise InputError(f"expected precision 'auto' or 'float32', got {precision!r}")
+        if threads is not None and threads < 1:
+            raise InputError(f"expected at least 1 thread, got {threads}")
+        self._models = models
+        self._threads = threads or 0
+        self._text_score = text_score
+        self._detector = Detector(self._load("detector"), detector or DetectorOptions(), self._threads)
+        self._recogniser = Recogniser(self._load("recogniser"), self._threads)
+        self._classifier = (
+            AngleClassifier(self._load("classifier"), self._threads) if classify_angle else None
+        )
+
+    def _load(self, role: str) -> Any:
+        from vedette import hub
+        from vedette.model import load
+
+        if isinstance(self._models, str):
+            path: str | Path = hub.file(self._models, role)
+        elif role in self._models:
+            path = self._models[role]
+        else:
+            raise InputError(
+                f"no path is given for the {role}; given: {', '.join(sorted(self._models)) or 'none'}"
+            )
+        return load(path, threads=self._threads or None)
+
+    def read(self, image: Any) -> Page:
+        """Read an image.
+
+        Parameters
+        ----------
+        image
+            A path, the bytes of an image file, a PIL image, or an array: ``(height, width, 3)`` RGB,
+            ``(height, width, 4)`` RGBA, ``(height, width)`` gray.
+
+        Raises
+        ------
+        ImageError
+            The file cannot be decoded.
+        InputError
+            The argument is no image.
+        """
+        start = time.perf_counter()
+        watch = Stopwatch()
+        with watch.stage("decode"):
+            pixels = open_image(image)
+        with watch.stage("detect"):
+            quads = turned_to_read(self._detector.detect(pixels), _SIDEWAYS)
+        if self._classifier is not None:
+            with watch.stage("classify"):
+                quads = self._classifier.upright(pixels, quads)
+        readings = self._recogniser.recognise(pixels, quads, watch)
+        with watch.stage("order"):
+            lines = self._lines(quads, readings)
+        timings = watch.seconds | {"total": time.perf_counter() - start}
+        return Page(lines, pixels.shape[1], pixels.shape[0], timings)
+
+    def _lines(self, quads: Quads, readings: list[Reading]) -> tuple[Line, ...]:
+        kept = [
+            i
+            for i, reading in enumerate(readings)
+            if reading.score >= self._text_score and reading.text.strip()
+        ]
+        rows = reading_order(quads[kept])
+        return tuple(
+            Line(readings[i].text, readings[i].score, quads[i], number, readings[i].positions)
+            for number, row in enumerate(rows)
+            for i in (kept[member] for member in row)
+        )
