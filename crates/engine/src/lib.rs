@@ -4,6 +4,8 @@ mod attributes;
 mod cache;
 mod engine;
 mod execute;
+#[doc(hidden)]
+pub mod fuzz;
 mod limits;
 pub mod op;
 mod ops;

@@ -7,7 +7,8 @@ use smallvec::smallvec;
 use std::sync::Arc;
 use std::time::Duration;
 use vedette_memory::ALIGNMENT;
-use vedette_tensor::{Tensor, View};
+use vedette_tensor::Tensor;
+use vedette_tensor::movement::Copy;
 
 /// A buffer on its way to a place in memory.
 #[derive(Clone, Debug)]
@@ -79,13 +80,14 @@ impl Planner<'_> {
                 self.parts.settings.memory_limit,
             )?);
             if !direct && !spec.is_empty() {
+                let copy = Copy::new(&spec.shape, &value.spec.strides, &spec.strides, spec.dtype.size());
                 let target = Operand { spec: spec.clone(), base: Base::Output(index), offset: 0 };
                 steps.push(PlannedStep {
                     node: None,
                     inputs: smallvec![Some(resolver.operand(&value))],
                     outputs: smallvec![target],
                     scratch: (0, 0),
-                    step: Box::new(Copy),
+                    step: Box::new(CopyStep(copy)),
                 });
             }
             specs.push((index, spec));
@@ -304,38 +306,12 @@ impl Resolver {
 }
 
 /// Copies a value to the program output it is.
-struct Copy;
+struct CopyStep(Copy);
 
-impl Step for Copy {
+impl Step for CopyStep {
     fn run(&self, context: &mut RunContext<'_, '_>) {
-        let (Some(Some(from)), Some(to)) = (context.inputs.first(), context.outputs.first_mut()) else {
-            return;
-        };
-        let size = from.dtype().size();
-        let mut target = to.as_mut_ptr();
-        copy_axes(from, 0, from.as_ptr(), size, &mut target);
-    }
-}
-
-fn copy_axes(from: &View<'_>, axis: usize, source: *const u8, size: usize, target: &mut *mut u8) {
-    let (shape, strides) = (&from.shape()[axis..], &from.strides()[axis..]);
-    let (dim, stride) = match (shape, strides) {
-        ([], _) | (_, []) => (1, 1),
-        ([dim], [stride]) => (*dim, *stride),
-        ([dim, ..], [stride, ..]) => {
-            for i in 0..*dim as isize {
-                // SAFETY: an index within the axis leads to elements of the view.
-                let row = unsafe { source.offset(i * stride * size as isize) };
-                copy_axes(from, axis + 1, row, size, target);
-            }
-            return;
-        }
-    };
-    for i in 0..dim as isize {
-        // SAFETY: as above; the target has room for every element of the view and is written in turn.
-        unsafe {
-            std::ptr::copy_nonoverlapping(source.offset(i * stride * size as isize), *target, size);
-            *target = target.add(size);
+        if let ([Some(from)], [to]) = (context.inputs, &mut *context.outputs) {
+            self.0.run(from, to, context.pool);
         }
     }
 }
