@@ -97,6 +97,9 @@ def _inline(draft: Draft, call: PlacedNode, body: FunctionProto, prefix: str) ->
     )
     given = {attribute.name: attribute for attribute in call.proto.attribute}
     defaults = {attribute.name: attribute for attribute in body.attribute_proto}
+    schema = _schema(call)
+    if schema is not None:
+        defaults.update((name, formal.default_value) for name, formal in schema.attributes.items())
     result = []
     for at, node in enumerate(body.node):
         refuse_subgraphs(node)
@@ -111,7 +114,7 @@ def _inline(draft: Draft, call: PlacedNode, body: FunctionProto, prefix: str) ->
         for attribute in node.attribute:
             if attribute.ref_attr_name:
                 source = given.get(attribute.ref_attr_name) or defaults.get(attribute.ref_attr_name)
-                if source is None:
+                if source is None or not source.name:
                     continue
                 copy.attribute.add().CopyFrom(source)
                 copy.attribute[-1].name = attribute.name

@@ -121,10 +121,6 @@ def _opset(model: ModelProto) -> int:
     newest = onnx.defs.onnx_opset_version()
     versions = [entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")]
     opset = max(versions, default=newest)
-    if opset < OLDEST_OPSET:
-        raise UnsupportedModelError(
-            f"the model is of opset {opset}; opsets {OLDEST_OPSET} to {newest} are read"
-        )
     if opset > newest:
         raise UnsupportedModelError(
             f"the model is of opset {opset}, the installed onnx package knows {newest};"

@@ -11,7 +11,7 @@ from vedette.errors import InvalidModelError, UnsupportedModelError
 from vedette.model import opset
 from vedette.model.functions import expand
 from vedette.model.graph import UNKNOWN, Array, Graph, Node, TensorType
-from vedette.model.onnx_file import Draft, PlacedNode, draft, read_file
+from vedette.model.onnx_file import OLDEST_OPSET, Draft, PlacedNode, draft, read_file
 from vedette.model.onnx_tensors import dtype_name, read_tensor
 from vedette.model.passes.activations import ACTIVATIONS
 from vedette.model.type_inference import infer_types, tensor_type
@@ -161,6 +161,9 @@ class _Converter:
             schema = onnx.defs.get_schema(proto.op_type, placed.opset, "")
         except onnx.defs.SchemaError:
             raise UnsupportedModelError(f"{label} does not exist in opset {placed.opset}") from None
+        oldest = onnx.defs.get_schema(proto.op_type, max(placed.opset, OLDEST_OPSET), "")
+        if schema.since_version != oldest.since_version:
+            raise UnsupportedModelError(f"{label} is of opset {placed.opset}, {OLDEST_OPSET} is the oldest read")
         inputs = [name or None for name in proto.input]
         outputs = list(proto.output)
         while inputs and inputs[-1] is None:

@@ -20,8 +20,6 @@ DTYPES = {
 }  # fmt: skip
 """NumPy names of the ONNX element types the engine knows."""
 
-_OTHER_DTYPES = {8: "string", 14: "complex64", 15: "complex128"}
-
 # Where ONNX keeps the elements of each type when they are not raw bytes; 16-bit floats are bit patterns.
 _FIELDS = {
     1: ("float_data", np.float32), 2: ("int32_data", np.int32), 3: ("int32_data", np.int32),
@@ -36,10 +34,11 @@ def dtype_name(element_type: int, where: str) -> str:
     """The NumPy name of an ONNX element type, or UnsupportedModelError."""
     name = DTYPES.get(element_type)
     if name is None:
-        other = _OTHER_DTYPES.get(element_type, f"number {element_type}")
-        raise UnsupportedModelError(
-            f"{where} has element type {other}, which the native engine does not have"
-        )
+        from onnx import TensorProto
+
+        known = element_type in TensorProto.DataType.values()
+        other = TensorProto.DataType.Name(element_type).lower() if known else f"number {element_type}"
+        raise UnsupportedModelError(f"{where} has element type {other}, which the native engine does not have")
     return name
 
 

@@ -148,6 +148,22 @@ def _top_k(builder: Builder, node: Node, opset: int) -> list[Node]:
     return _attribute_to_input(builder, node, "k") if opset < 10 else [node]
 
 
+def _prelu(builder: Builder, node: Node, opset: int) -> list[Node]:
+    """Before opset 7 a slope of several elements was one for each channel."""
+    x, slope = node.inputs
+    rank, slope_type = builder.type_of(x).rank, builder.type_of(slope)
+    if opset >= 7 or slope_type.shape == (1,):
+        return [node]
+    if rank is None or slope_type.rank != 1:
+        raise UnsupportedModelError(f"PRelu '{node.label}' of an operand of unknown rank")
+    raised = builder.fresh(f"{slope}:raised", TensorType(slope_type.dtype))
+    axes = builder.constant(np.arange(1, rank - 1, dtype=np.int64), "axes")
+    return [
+        Node("Unsqueeze", (slope, axes), (raised,), name=f"{node.label}:slope"),
+        node.changed(inputs=(x, raised)),
+    ]
+
+
 def _dropout(builder: Builder, node: Node, opset: int) -> list[Node]:
     ratio, training = builder.constant_value(node.input(1)), builder.constant_value(node.input(2))
     in_training = node.input(2) is not None and (training is None or bool(training.all()))
@@ -351,6 +367,7 @@ _ADAPTERS: dict[str, Adapter] = {
     "Max": _fold_left("Max"),
     "Mean": _mean,
     "Min": _fold_left("Min"),
+    "PRelu": _prelu,
     "Pad": _pad,
     "ReduceSum": _squeeze,
     "Resize": _resize,
