@@ -112,8 +112,8 @@ def report() -> str:
     lines = [
         "# Conformance",
         "",
-        f"ONNX's own backend tests (onnx {onnx.__version__}) through `vedette.model.backend`. A model",
-        "that the engine cannot run is refused by name with `UnsupportedModelError`; none gives a wrong result.",
+        f"ONNX's own backend tests (onnx {onnx.__version__}) through `vedette.model.backend`. A",
+        "model that the engine cannot run is refused by name with `UnsupportedModelError`.",
         "Written by `python tests/onnx_backend_suite.py docs/conformance.md`; `make test` asserts the same.",
         "",
         "| Tests | Passed | Failed | Refused |",

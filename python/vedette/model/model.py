@@ -51,10 +51,10 @@ class Model:
 
     Calling it is safe from several threads at once.
 
-    Examples
-    --------
-    >>> model = vedette.load("net.onnx")                    # doctest: +SKIP
-    >>> y = model(np.zeros((1, 3, 224, 224), np.float32))   # doctest: +SKIP
+    ::
+
+        model = vedette.load("net.onnx")
+        y = model(np.zeros((1, 3, 224, 224), np.float32))
     """
 
     def __init__(
