@@ -5,7 +5,6 @@ use vedette_runtime::ThreadPool;
 use vedette_simd::Isa;
 use vedette_tensor::{
     DType, Dims, Strides, Tensor, TensorError, View, ViewMut, channels_last_strides, contiguous_strides,
-    element_count,
 };
 
 /// What went wrong, and whose fault it is.
@@ -76,16 +75,16 @@ impl TensorSpec {
     }
 }
 
-/// Bytes of a tensor, or an error where they would be more than `limit`.
+/// Bytes of a tensor, or an error where they would be more than `limit`. Empty axes count as one, as kernels keep
+/// tables as long as the others.
 pub(crate) fn check_size(dtype: DType, shape: &[usize], limit: usize) -> Result<usize, EngineError> {
-    element_count(shape)
-        .and_then(|count| count.checked_mul(dtype.size()))
-        .filter(|&bytes| bytes <= limit)
-        .ok_or_else(|| {
-            EngineError::Memory(format!(
-                "a {dtype} tensor of shape {shape:?} exceeds the limit of {limit} bytes"
-            ))
-        })
+    let bounded = shape.iter().try_fold(dtype.size(), |bytes, &dim| bytes.checked_mul(dim.max(1)));
+    match bounded {
+        Some(bytes) if bytes <= limit => Ok(if shape.contains(&0) { 0 } else { bytes }),
+        _ => Err(EngineError::Memory(format!(
+            "a {dtype} tensor of shape {shape:?} exceeds the limit of {limit} bytes"
+        ))),
+    }
 }
 
 /// An input while planning: always its spec, and its value where that is known.

@@ -204,7 +204,10 @@ fn split(attributes: &Attributes) -> Result<Box<dyn Operator>, EngineError> {
             Integers::Absent => {
                 let parts = size_of_dim(parts.unwrap_or(context.outputs as i64))?;
                 if parts != context.outputs || parts == 0 {
-                    return invalid(format!("cannot split into {parts} parts for {} outputs", context.outputs));
+                    return invalid(format!(
+                        "cannot split into {parts} parts for {} outputs",
+                        context.outputs
+                    ));
                 }
                 let each = dim.div_ceil(parts);
                 (0..parts).map(|part| dim.saturating_sub(part * each).min(each)).collect()

@@ -93,6 +93,9 @@ fn invalid<T>(message: String) -> Result<T, TensorError> {
     Err(TensorError(message))
 }
 
+/// Strides, dilations, pads and taps beyond which a window is refused, so that their products stay countable.
+const LARGEST: usize = 1 << 20;
+
 /// `count` positive values, ones where `given` is empty.
 pub(crate) fn positive(name: &str, given: &[i64], count: usize) -> Result<Vec<usize>, TensorError> {
     if given.is_empty() {
@@ -104,8 +107,8 @@ pub(crate) fn positive(name: &str, given: &[i64], count: usize) -> Result<Vec<us
     given
         .iter()
         .map(|&value| match usize::try_from(value) {
-            Ok(value) if value > 0 => Ok(value),
-            _ => invalid(format!("{name} {given:?} are not all positive")),
+            Ok(value) if (1..=LARGEST).contains(&value) => Ok(value),
+            _ => invalid(format!("{name} {given:?} are not all positive, or too large")),
         })
         .collect()
 }
@@ -120,8 +123,9 @@ pub(crate) fn pads(given: &[i64], count: usize) -> Result<Vec<usize>, TensorErro
     }
     given
         .iter()
-        .map(|&value| {
-            usize::try_from(value).or_else(|_| invalid(format!("pads {given:?} are not all positive")))
+        .map(|&value| match usize::try_from(value) {
+            Ok(value) if value <= LARGEST => Ok(value),
+            _ => invalid(format!("pads {given:?} are negative or too large")),
         })
         .collect()
 }
@@ -139,8 +143,8 @@ impl WindowAttributes {
         (0..count)
             .map(|i| {
                 let (input, kernel, stride, dilation) = (input[i], kernel[i], strides[i], dilations[i]);
-                if kernel == 0 {
-                    return invalid("a kernel without taps".into());
+                if kernel == 0 || kernel > LARGEST {
+                    return invalid(format!("a kernel of {kernel} taps"));
                 }
                 let too_large = || TensorError(format!("a window of {kernel} taps, dilation {dilation}"));
                 let extent =

@@ -42,7 +42,8 @@ impl ConvShape {
             Ok(groups) if groups > 0 => groups,
             _ => return invalid(format!("group {groups} is not positive")),
         };
-        if !x[1].is_multiple_of(groups) || !w[0].is_multiple_of(groups) || w[1] != x[1] / groups {
+        let fits = !w.contains(&0) && x[1].is_multiple_of(groups) && w[0].is_multiple_of(groups);
+        if !fits || w[1] != x[1] / groups {
             return invalid(format!(
                 "{} input channels in {groups} groups with weights of shape {w:?}",
                 x[1]

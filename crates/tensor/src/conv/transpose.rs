@@ -109,7 +109,7 @@ impl TransposeShape {
             Ok(groups) if groups > 0 => groups,
             _ => return invalid(format!("group {groups} is not positive")),
         };
-        if x[1] != w[0] || !x[1].is_multiple_of(groups) {
+        if w.contains(&0) || x[1] != w[0] || !x[1].is_multiple_of(groups) {
             return invalid(format!(
                 "{} input channels in {groups} groups with weights of shape {w:?}",
                 x[1]

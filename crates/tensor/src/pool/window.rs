@@ -104,7 +104,8 @@ impl PoolPlan {
         });
         let taps: usize = shape.axes.iter().map(|axis| axis.kernel).product();
         let outputs: usize = shape.axes.iter().map(|axis| axis.output).product();
-        let parts = parts_for((shape.batch * shape.channels * outputs * (taps + 3) * 2) as u64, threads);
+        let elements = shape.batch * shape.channels * outputs;
+        let parts = parts_for((elements as u64).saturating_mul((taps + 3) as u64 * 2), threads);
         PoolPlan { isa, shape, reduction, spans, x, copy, parts }
     }
 
