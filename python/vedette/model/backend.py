@@ -69,7 +69,9 @@ class VedetteBackend(Backend):  # type: ignore[misc]
         return VedetteRepresentation(Model(engine, inputs, outputs, source.metadata, graph=graph))
 
     @classmethod
-    def run_model(cls, model: ModelProto, inputs: Any, device: str = "CPU", **options: Any) -> tuple[Array, ...]:
+    def run_model(
+        cls, model: ModelProto, inputs: Any, device: str = "CPU", **options: Any
+    ) -> tuple[Array, ...]:
         """Compiles a model and runs it once."""
         return cls.prepare(model, device, **options).run(inputs)
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -44,9 +46,6 @@ class Draft:
 
 def read_file(path: str | Path) -> ModelProto:
     """Parses an ONNX file."""
-    import onnx
-    from google.protobuf.message import DecodeError
-
     path = Path(path)
     try:
         size = path.stat().st_size
@@ -61,13 +60,44 @@ def read_file(path: str | Path) -> ModelProto:
         data = path.read_bytes()
     except OSError as error:
         raise InvalidModelError(f"cannot read {path}: {error.strerror}") from None
+    return parse(data, str(path))
+
+
+def parse(data: bytes, name: str) -> ModelProto:
+    """Parses the bytes of an ONNX file; ``name`` is how messages call it."""
+    import onnx
+    from google.protobuf.message import DecodeError
+
     try:
         model: ModelProto = onnx.ModelProto.FromString(data)
     except DecodeError:
-        raise InvalidModelError(f"{path} is not an ONNX model, or it is damaged") from None
+        raise InvalidModelError(f"{name} is not an ONNX model, or it is damaged") from None
     if not model.HasField("graph") or not model.opset_import:
-        raise InvalidModelError(f"{path} is not an ONNX model: it has no graph")
+        raise InvalidModelError(f"{name} is not an ONNX model: it has no graph")
+    if not all(isinstance(text, str) for text in _texts(model)):
+        raise InvalidModelError(f"{name} is damaged: it has names that are not text")
     return model
+
+
+def _texts(model: ModelProto) -> Iterator[object]:
+    """Every name and note; protobuf gives the bytes of those that are not UTF-8."""
+    graph = model.graph
+    for node in chain(graph.node, *(function.node for function in model.functions)):
+        yield from (node.op_type, node.domain, node.name, *node.input, *node.output)
+        for attribute in node.attribute:
+            yield from (attribute.name, attribute.ref_attr_name)
+    for function in model.functions:
+        yield from (function.domain, function.name, *function.input, *function.output)
+        yield from chain(function.attribute, (attribute.name for attribute in function.attribute_proto))
+    for tensor in graph.initializer:
+        yield tensor.name
+        yield from chain.from_iterable((entry.key, entry.value) for entry in tensor.external_data)
+    for info in chain(graph.input, graph.output):
+        yield info.name
+        yield from (dimension.dim_param for dimension in info.type.tensor_type.shape.dim)
+    yield from (entry.domain for entry in model.opset_import)
+    yield from chain.from_iterable((entry.key, entry.value) for entry in model.metadata_props)
+    yield graph.name
 
 
 def draft(model: ModelProto, folder: Path | None) -> Draft:

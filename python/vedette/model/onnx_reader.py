@@ -163,7 +163,9 @@ class _Converter:
             raise UnsupportedModelError(f"{label} does not exist in opset {placed.opset}") from None
         oldest = onnx.defs.get_schema(proto.op_type, max(placed.opset, OLDEST_OPSET), "")
         if schema.since_version != oldest.since_version:
-            raise UnsupportedModelError(f"{label} is of opset {placed.opset}, {OLDEST_OPSET} is the oldest read")
+            raise UnsupportedModelError(
+                f"{label} is of opset {placed.opset}, {OLDEST_OPSET} is the oldest read"
+            )
         inputs = [name or None for name in proto.input]
         outputs = list(proto.output)
         while inputs and inputs[-1] is None:

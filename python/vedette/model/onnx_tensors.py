@@ -38,7 +38,9 @@ def dtype_name(element_type: int, where: str) -> str:
 
         known = element_type in TensorProto.DataType.values()
         other = TensorProto.DataType.Name(element_type).lower() if known else f"number {element_type}"
-        raise UnsupportedModelError(f"{where} has element type {other}, which the native engine does not have")
+        raise UnsupportedModelError(
+            f"{where} has element type {other}, which the native engine does not have"
+        )
     return name
 
 
