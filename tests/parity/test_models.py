@@ -78,7 +78,7 @@ def prepared(name: str) -> tuple[Graph, list[tuple[list[Array], list[Array]]]]:
 @pytest.mark.parametrize("name", MODELS)
 def test_outputs_equal_those_of_onnx_runtime(name: str, isa: str, threads: int) -> None:
     graph, pairs = prepared(name)
-    engine = NativeEngine(graph, threads, isa)
+    engine = NativeEngine.of(graph, threads, isa)
     for inputs, expected in pairs:
         # Twice: the second run takes the plan and the packed weights of the first.
         for _ in range(2):

@@ -74,7 +74,7 @@ def test_damaged_files_are_read_or_refused(model: int, edits: list[Edit]) -> Non
     try:
         source = read_proto(parse(data, "damaged.onnx"), _native.supported_operators())
         graph = compile_graph(source.graph)
-        engine = NativeEngine(graph, threads=1)
+        engine = NativeEngine.of(graph, threads=1)
         inputs = [
             np.zeros([size if isinstance(size, int) else 1 for size in type_.shape or ()], type_.dtype)
             for type_ in map(graph.type_of, graph.inputs)

@@ -20,7 +20,7 @@ from vedette.model.native_engine import NativeEngine, compile_graph
 from vedette.model.onnx_reader import read_proto
 
 
-class VedetteRepresentation(BackendRep):  # type: ignore[misc]
+class VedetteRepresentation(BackendRep):
     """A model that is ready to run."""
 
     def __init__(self, model: Model) -> None:
@@ -39,7 +39,7 @@ class VedetteRepresentation(BackendRep):  # type: ignore[misc]
         return tuple(namedtupledict("Outputs", list(results))(*results.values()))
 
 
-class VedetteBackend(Backend):  # type: ignore[misc]
+class VedetteBackend(Backend):
     """The native engine as an ONNX backend."""
 
     @classmethod
@@ -64,9 +64,9 @@ class VedetteBackend(Backend):  # type: ignore[misc]
             raise UnsupportedModelError(f"device {device!r} does not exist here; there is 'CPU'")
         source = read_proto(model, _native.supported_operators())
         graph = compile_graph(source.graph)
-        engine = NativeEngine(graph, int(options.get("threads", 0)), options.get("isa"))
+        engine = NativeEngine.of(graph, int(options.get("threads", 0)), options.get("isa"))
         inputs, outputs = ports(graph, graph.inputs), ports(graph, graph.outputs)
-        return VedetteRepresentation(Model(engine, inputs, outputs, source.metadata, graph=graph))
+        return VedetteRepresentation(Model(engine, inputs, outputs, source.metadata))
 
     @classmethod
     def run_model(

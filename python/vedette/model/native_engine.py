@@ -16,13 +16,24 @@ if TYPE_CHECKING:
 
 
 class NativeEngine:
-    """A compiled graph in the native engine."""
+    """A program in the native engine."""
 
-    def __init__(self, graph: Graph, threads: int = 0, isa: str | None = None) -> None:
-        self.graph = graph
-        refuse_unsupported(graph, _native.supported_operators())
-        program, constants = lower(graph)
+    def __init__(
+        self, program: str, constants: Sequence[Array], threads: int = 0, isa: str | None = None
+    ) -> None:
         self._engine = _native.Engine(program, constants, threads, isa)
+
+    @classmethod
+    def of(cls, graph: Graph, threads: int = 0, isa: str | None = None) -> NativeEngine:
+        """The engine of a compiled graph.
+
+        Raises
+        ------
+        UnsupportedModelError
+            There are operators the engine does not have; every such node is named.
+        """
+        refuse_unsupported(graph, _native.supported_operators())
+        return cls(*lower(graph), threads, isa)
 
     def run(self, inputs: Sequence[Array]) -> list[Array]:
         """Runs the graph; inputs and outputs are in the order of the graph's."""
@@ -44,7 +55,7 @@ def compile_graph(graph: Graph) -> Graph:
 
 def evaluate(graph: Graph) -> dict[str, Array]:
     """Runs a graph that has no inputs, once."""
-    engine = NativeEngine(normalize(graph), threads=1)
+    engine = NativeEngine.of(normalize(graph), threads=1)
     return dict(zip(graph.outputs, engine.run([]), strict=True))
 
 
