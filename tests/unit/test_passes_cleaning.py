@@ -11,6 +11,7 @@ from vedette.model.passes.common_subexpressions import merge_common_subexpressio
 from vedette.model.passes.constants import fold_constants
 from vedette.model.passes.dead_code import remove_dead_code
 from vedette.model.passes.identities import remove_identities
+from vedette.model.passes.ranks import note_shapes
 
 
 def test_constants_are_folded_through_several_nodes() -> None:
@@ -179,3 +180,15 @@ def test_bounds_that_are_not_constant_stay_a_clip() -> None:
     x, low = net.input("x", 3), net.input("low")
     graph = lower_activations(net.graph(net.op("Clip", x, low), net.op("Clip", x, net.constant(np.nan))))
     assert operators(graph) == ["Clip", "Clip"]
+
+
+def test_the_rank_of_what_is_reshaped_to_a_computed_shape_is_noted() -> None:
+    net = Net()
+    x = net.op("Relu", net.input("x", "n", "t", 8))
+    part = net.op("Cast", net.op("Slice", net.op("Shape", x), net.integers(1), net.integers(2)), to=6)
+    shape = net.op("Concat", net.integers(0), net.op("Cast", part, to=7), net.integers(2, 4), axis=0)
+    y = net.op("Reshape", x, shape)
+    graph = net.graph(net.op("Mul", y, net.constant([1.0])), y)
+    graph.types.pop(y)
+    assert note_shapes(graph).type_of(y).shape == (None, None, 2, 4)
+    assert "Identity" in operators(remove_identities(note_shapes(graph)))

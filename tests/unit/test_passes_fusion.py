@@ -166,6 +166,18 @@ def test_batch_norm_stays_where_the_convolution_is_read_twice() -> None:
     assert operators(fold_batch_norm(graph)) == ["Conv", "BatchNormalization", "Add"]
 
 
+@pytest.mark.parametrize("shape", [(4, 1, 1), (1, 4, 1, 1), (1,)])
+def test_batch_norm_that_stands_alone_takes_what_scales_it(shape: tuple[int, ...]) -> None:
+    net = Net()
+    x = net.op("Neg", net.input("x", "n", *IMAGE[1:]))
+    y = net.op("BatchNormalization", x, *[net.weights(4) for _ in range(3)], net.constant(np.ones(4)))
+    y = net.op("Add", net.op("Mul", y, net.weights(*shape)), net.weights(*shape))
+    graph = net.graph(y)
+    folded = fold_batch_norm(graph)
+    assert operators(folded) == ["Neg", "BatchNormalization"]
+    assert_same_meaning(graph, folded, {"x": IMAGE})
+
+
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize("kind", ["Add", "Sub", "Mul", "Div"])
 @pytest.mark.parametrize("maker", ["Conv", "ConvTranspose", "MatMul"])
@@ -219,6 +231,16 @@ def test_a_shift_stays_before_a_padded_convolution() -> None:
     graph = net.graph(conv(net, shifted, 6, 4, pads=[1, 1, 1, 1]), conv(net, scaled, 6, 4, pads=[1, 1, 1, 1]))
     folded = fold_input_scale(graph)
     assert operators(folded) == ["Add", "Relu", "Conv", "Conv"]
+    assert_same_meaning(graph, folded, {"x": IMAGE})
+
+
+def test_the_scale_of_an_affine_block_moves_past_its_shift() -> None:
+    net = Net()
+    x = net.op("Relu", net.input("x", "n", *IMAGE[1:]))
+    x = net.op("Add", net.op("Mul", x, net.constant([0.4])), net.constant([-0.3]))
+    graph = net.graph(conv(net, x, 6, 4, pads=[1, 1, 1, 1]), conv(net, x, 4, 4, group=4, pads=[1, 1, 1, 1]))
+    folded = fold_input_scale(graph)
+    assert operators(folded) == ["Relu", "Add", "Conv", "Conv"]
     assert_same_meaning(graph, folded, {"x": IMAGE})
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any
 
 from vedette.model.graph import Graph, Node
@@ -291,12 +292,23 @@ def _reshape(inference: _Inference, node: Node, inputs: list[Sizes | None]) -> S
         rest = ONE
         for size_or_none in result:
             rest = rest.times(size_or_none) if size_or_none is not None else rest
-        total = ONE
-        for size in x:
-            total = total.times(size)
+        total = _total(x)
         missing = total.over(rest) or _formula("rest", total, rest)
         result[result.index(None)] = missing
     return tuple(size for size in result if size is not None)
+
+
+def _flatten(inference: _Inference, node: Node, inputs: list[Sizes | None]) -> Sizes | None:
+    x = inputs[0]
+    if x is None:
+        return None
+    axis = node.attributes["axis"]
+    axis = axis + len(x) if axis < 0 else axis
+    return _total(x[:axis]), _total(x[axis:])
+
+
+def _total(sizes: Sizes) -> Size:
+    return reduce(Size.times, sizes, ONE)
 
 
 def _reduce(inference: _Inference, node: Node, inputs: list[Sizes | None]) -> Sizes | None:
@@ -323,6 +335,7 @@ _RULES: dict[str, Rule] = {
     "Cast": _cast,
     "Concat": _concat,
     "Conv": _conv,
+    "Flatten": _flatten,
     "MatMul": _matmul,
     "Reshape": _reshape,
     "Resize": _resize,

@@ -18,6 +18,7 @@ from vedette.model.passes.identities import remove_identities
 from vedette.model.passes.input_scale import fold_input_scale
 from vedette.model.passes.layer_norm import fuse_layer_norm
 from vedette.model.passes.matmul_scale import fold_matmul_scale
+from vedette.model.passes.ranks import note_shapes
 from vedette.model.passes.residual import fuse_residual
 from vedette.model.passes.scale_and_bias import fold_scale_and_bias
 from vedette.model.passes.silu import fuse_silu
@@ -31,6 +32,8 @@ PASSES = (
     fuse_gelu,
     fuse_hard_swish,
     fuse_silu,
+    # A bias may stand before a batch normalisation, and a scale after it.
+    fold_scale_and_bias,
     fold_batch_norm,
     fold_scale_and_bias,
     fold_input_scale,
@@ -53,8 +56,8 @@ def steps(graph: Graph, evaluate: Evaluate) -> Iterator[tuple[str, Graph]]:
     yield "normalize", graph
     graph = fold_constants(graph, evaluate)
     yield "fold_constants", graph
-    # Clip bounds that were computed are constants now.
-    graph = remove_identities(lower_activations(graph))
+    # Clip bounds that were computed are constants now, and so are the shapes that tensors are reshaped to.
+    graph = remove_identities(note_shapes(lower_activations(graph)))
     yield "remove_identities", graph
     for rewrite in PASSES:
         graph = rewrite(graph)

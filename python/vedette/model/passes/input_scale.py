@@ -7,6 +7,9 @@ import numpy as np
 from vedette.model.graph import Array, Graph, Node
 from vedette.model.rewriting import Editor
 
+# Dividing a shift by a smaller one would cost digits.
+_SMALLEST_SCALE = 1e-2
+
 
 def fold_input_scale(graph: Graph) -> Graph:
     """Folds Mul, and Add where no border is padded, into the weights of all convolutions that read it.
@@ -34,6 +37,9 @@ def _fold(editor: Editor, node: Node) -> None:
     x, constant = split
     if editor.graph.type_of(x).rank != editor.graph.type_of(node.output).rank:
         return
+    if node.op == "Mul" and len(users) == 1 and users[0].op == "Add":
+        _swap(editor, node, users[0], x, constant)
+        return
     if not all(_can_take(editor, user, node, constant) for user in users):
         return
     for user in users:
@@ -41,7 +47,23 @@ def _fold(editor: Editor, node: Node) -> None:
     editor.replace([node], [], at=node)
 
 
-def _can_take(editor: Editor, conv: Node, node: Node, constant: Array) -> bool:
+def _swap(editor: Editor, node: Node, addition: Node, x: str, scale: Array) -> None:
+    """Reads ``scale x + shift`` as ``scale (x + shift / scale)``: convolutions can take that product."""
+    split = editor.constant_operand(addition)
+    users = editor.users(addition.output)
+    if split is None or not users or editor.is_output(addition.output):
+        return
+    if np.abs(scale).min() < _SMALLEST_SCALE:
+        return
+    if not all(_can_take(editor, user, addition, scale, "Mul") for user in users):
+        return
+    for user in users:
+        _take(editor, user, addition.output, scale, shifts=False)
+    shift = editor.add_constant((split[1] / scale).astype(np.float32), f"{addition.label}:shift")
+    editor.replace([node, addition], [addition.changed(inputs=(x, shift))], at=addition)
+
+
+def _can_take(editor: Editor, conv: Node, node: Node, constant: Array, op: str | None = None) -> bool:
     weights = editor.constant(conv.input(1))
     if (
         conv.op != "Conv"
@@ -52,7 +74,7 @@ def _can_take(editor: Editor, conv: Node, node: Node, constant: Array) -> bool:
         return False
     bias_known = conv.input(2) is None or editor.constant(conv.input(2)) is not None
     padded = any(conv.attributes.get("pads") or ()) or conv.attributes["auto_pad"].startswith("SAME")
-    if node.op == "Add" and (padded or not bias_known):
+    if (op or node.op) == "Add" and (padded or not bias_known):
         return False
     if constant.ndim > weights.ndim:
         return False
