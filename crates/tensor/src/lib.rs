@@ -10,6 +10,7 @@ pub mod elementwise;
 pub mod matmul;
 pub mod movement;
 pub mod pool;
+pub mod reduce;
 
 mod dtype;
 mod error;
