@@ -9,8 +9,10 @@ mod depthwise;
 pub mod elementwise;
 pub mod matmul;
 pub mod movement;
+pub mod normalize;
 pub mod pool;
 pub mod reduce;
+pub mod softmax;
 
 mod dtype;
 mod error;
