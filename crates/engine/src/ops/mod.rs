@@ -4,12 +4,15 @@ mod activation;
 mod conv;
 mod elementwise;
 mod matmul;
+mod normalize;
 mod packed;
 mod planning;
 mod pool;
+mod reduce;
 mod residual;
 mod scratch;
 mod shape;
+mod softmax;
 
 use crate::attributes::Attributes;
 use crate::op::{EngineError, Operator};
@@ -23,8 +26,11 @@ const GROUPS: &[&[(&str, Build)]] = &[
     conv::OPERATORS,
     elementwise::OPERATORS,
     matmul::OPERATORS,
+    normalize::OPERATORS,
     pool::OPERATORS,
+    reduce::OPERATORS,
     shape::OPERATORS,
+    softmax::OPERATORS,
 ];
 
 /// The constructor of the operator of that name.

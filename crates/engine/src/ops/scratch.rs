@@ -62,6 +62,14 @@ impl ScratchTensor {
         unsafe { ViewMut::from_raw_parts(self.spec.dtype, shape, strides, pointer) }
     }
 
+    /// Writes `value(i)` to every element `i` in memory order of a float32 tensor.
+    pub(super) fn fill(&self, scratch: &mut [u8], value: impl Fn(usize) -> f32) {
+        let mut view = self.view_mut(scratch);
+        for (i, element) in view.dense_slice_mut::<f32>().unwrap_or_default().iter_mut().enumerate() {
+            *element = value(i);
+        }
+    }
+
     /// The tensor for writing beside others for reading.
     pub(super) fn view_mut_beside<'s, const N: usize>(
         &self,
