@@ -121,7 +121,7 @@ impl Engine {
             constants: lock(&self.constants).bytes(),
             packed: self.operators.iter().map(|operator| operator.packed_bytes()).sum(),
             arena: plans.plans().map(|plan| plan.arena_bytes).max().unwrap_or(0),
-            plans: plans.plans().map(|plan| plan.known_bytes()).sum(),
+            plans: plans.plans().map(|plan| plan.computed_bytes).sum(),
         }
     }
 

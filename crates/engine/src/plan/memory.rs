@@ -116,7 +116,8 @@ impl Planner<'_> {
             }
         };
         let planning = Duration::ZERO;
-        Ok(Plan { steps, outputs: specs, known: resolver.known, arena_bytes, cut, planning })
+        let computed_bytes = self.known_bytes;
+        Ok(Plan { steps, outputs: specs, known: resolver.known, arena_bytes, computed_bytes, cut, planning })
     }
 
     /// The program outputs that are made by now and were not before.

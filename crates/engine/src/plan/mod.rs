@@ -56,6 +56,8 @@ pub(crate) struct Plan {
     /// Tensors that steps read besides the memory of the run.
     pub(crate) known: Vec<Arc<Tensor>>,
     pub(crate) arena_bytes: usize,
+    /// Bytes of values that were computed for this plan alone.
+    pub(crate) computed_bytes: usize,
     pub(crate) cut: Option<Cut>,
     /// Time it took to make.
     pub(crate) planning: std::time::Duration,
@@ -109,11 +111,4 @@ fn small_bytes<'a>(value: &'a View<'_>) -> Option<&'a [u8]> {
     }
     // SAFETY: a contiguous view has len() initialised elements from its pointer on.
     Some(unsafe { std::slice::from_raw_parts(value.as_ptr(), bytes) })
-}
-
-impl Plan {
-    /// Bytes of tensors the plan holds by itself (values that follow from shapes).
-    pub(crate) fn known_bytes(&self) -> usize {
-        self.known.iter().map(|tensor| tensor.view().len() * tensor.dtype().size()).sum()
-    }
 }

@@ -169,7 +169,7 @@ pub(crate) struct Planner<'a> {
     /// Bytes of every buffer.
     pub(super) buffers: Vec<usize>,
     pub(super) steps: Vec<StepRequest>,
-    known_bytes: usize,
+    pub(super) known_bytes: usize,
 }
 
 impl<'a> Planner<'a> {
