@@ -83,6 +83,9 @@ fn plan_layer_norm(
     let spec = &context.input(0)?.spec;
     let axis = axis_of(axis, spec.shape.len())?;
     let size = spec.shape[axis..].iter().product();
+    if size == 0 && context.outputs > 1 {
+        return invalid(format!("no statistics of vectors without elements (shape {:?})", &spec.shape[..]));
+    }
     let output = TensorSpec::contiguous(DType::F32, &spec.shape);
     let statistics: Dims = (0..spec.shape.len()).map(|i| if i < axis { spec.shape[i] } else { 1 }).collect();
     // Scale and bias broadcast to a vector; where they are not one already they are spread out first.
@@ -91,15 +94,14 @@ fn plan_layer_norm(
     for i in [1, 2].into_iter().filter(|&i| context.optional(i).is_some()) {
         let given = &context.input(i)?.spec;
         let vector = TensorSpec::contiguous(DType::F32, &spec.shape[axis..]);
-        if given.shape == vector.shape && given.strides == vector.strides {
+        if *given == vector {
             continue;
         }
         let strides = broadcast_strides(given, &vector.shape)?;
         let copy = Copy::new(&vector.shape, &strides, &vector.strides, 4);
         spread.push((i, copy, strides, vector.shape.clone(), scratch.tensor(&vector)?));
     }
-    let reorder =
-        (spec.strides != output.strides).then(|| Copy::new(&spec.shape, &spec.strides, &output.strides, 4));
+    let reorder = (*spec != output).then(|| Copy::new(&spec.shape, &spec.strides, &output.strides, 4));
     let norm = LayerNorm { size, epsilon, centred, isa: context.isa };
     let in_place = if *spec == output { vec![0] } else { Vec::new() };
     let mut outputs = vec![output];

@@ -208,7 +208,7 @@ impl Planner<'_> {
                 if buffers[root].last == index
                     && buffers[root].output.is_none()
                     && !shared
-                    && same_layout(&value.spec, spec)
+                    && value.spec == *spec
                     && (whole || !is_output)
                 {
                     buffers[root].last = buffers[*output].last;
@@ -250,17 +250,11 @@ fn claim_output(buffers: &mut [Buffer], output: &OutputRequest) -> bool {
     let spec = &output.value.spec;
     let contiguous = TensorSpec::contiguous(spec.dtype, &spec.shape);
     let bytes = spec.len() * spec.dtype.size();
-    if buffers[id].output.is_some() || buffers[id].bytes != bytes || !same_layout(spec, &contiguous) {
+    if buffers[id].output.is_some() || buffers[id].bytes != bytes || *spec != contiguous {
         return false;
     }
     buffers[id].output = Some(output.index);
     true
-}
-
-/// Whether two tensors of one shape have every element at the same place.
-fn same_layout(a: &TensorSpec, b: &TensorSpec) -> bool {
-    let strides = || a.strides.iter().zip(&b.strides).zip(&a.shape);
-    a.dtype == b.dtype && a.shape == b.shape && strides().all(|((x, y), &dim)| x == y || dim <= 1)
 }
 
 /// The buffer whose memory this one is in, and the bytes from its start.
