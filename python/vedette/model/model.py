@@ -113,12 +113,12 @@ class Model:
         InputError
             Wrong number, dtype, rank or shape of the inputs.
         """
-        results = self._engine.run(self._positional(inputs))
+        results = self._run(self._positional(inputs))
         return results[0] if len(results) == 1 else tuple(results)
 
     def run(self, inputs: Mapping[str, ArrayLike]) -> dict[str, Array]:
         """Runs the model with inputs by name; returns its outputs by name."""
-        results = self._engine.run(self._named(inputs))
+        results = self._run(self._named(inputs))
         return {port.name: result for port, result in zip(self._outputs, results, strict=True)}
 
     def profile(self, *inputs: ArrayLike | Mapping[str, ArrayLike]) -> Profile:
@@ -153,6 +153,13 @@ class Model:
             raise ModelError("only a model that the native engine runs, loaded from a file, can be saved")
         saved.write(path, self._source())
         return path
+
+    def _run(self, inputs: Sequence[Array]) -> list[Array]:
+        try:
+            return self._engine.run(inputs)
+        except UnsupportedModelError as error:
+            # Element types are only known for certain once there are inputs.
+            raise UnsupportedModelError(_with_way_out(error, self._path)) from None
 
     def _positional(self, inputs: Sequence[ArrayLike]) -> list[Array]:
         if len(inputs) != len(self._inputs):
@@ -241,10 +248,13 @@ def load(
     try:
         return _load_native(path, threads)
     except UnsupportedModelError as error:
-        raise UnsupportedModelError(
-            f"{path.name}: {error}. ONNX Runtime may run it:"
-            f' vedette.load({str(path)!r}, engine="onnxruntime")'
-        ) from None
+        raise UnsupportedModelError(_with_way_out(error, path)) from None
+
+
+def _with_way_out(error: UnsupportedModelError, path: Path | None) -> str:
+    if path is None or path.suffix == saved.SUFFIX:
+        return str(error)
+    return f'{path.name}: {error}. ONNX Runtime may run it: vedette.load({str(path)!r}, engine="onnxruntime")'
 
 
 def _load_native(path: Path, threads: int | None) -> Model:

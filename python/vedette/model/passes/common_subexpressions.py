@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from vedette.model.graph import Graph, Node
 from vedette.model.passes.constants import IMPURE
 from vedette.model.rewriting import Editor, rewrite
@@ -13,6 +15,8 @@ def merge_common_subexpressions(graph: Graph) -> Graph:
 
     def merge(editor: Editor, node: Node) -> None:
         if node.op in IMPURE or any(editor.is_output(value) for value in node.outputs):
+            return
+        if any(isinstance(value, np.ndarray) for value in node.attributes.values()):
             return
         key = (node.op, node.inputs, len(node.outputs), repr(sorted(node.attributes.items())))
         first = seen.setdefault(key, node)
