@@ -1,7 +1,7 @@
 # Each target is a single command on a machine with git, make, Python 3.11+ with venv, and a Rust toolchain.
 # Stamps under .venv/ record what is done, so that a second run only does what changed.
 
-VENV := $(CURDIR)/.venv
+VENV := .venv
 BIN := $(VENV)/bin
 PY := $(BIN)/python
 
@@ -13,8 +13,8 @@ PYTEST_ARGS ?=
 # Groups of bench/ to run, and their options: make bench BENCH="model ocr --json records.json"
 BENCH ?=
 
-export VIRTUAL_ENV := $(VENV)
-export PYO3_PYTHON := $(PY)
+export VIRTUAL_ENV := $(CURDIR)/$(VENV)
+export PYO3_PYTHON := $(CURDIR)/$(PY)
 unexport CONDA_PREFIX PYTHONHOME PYTHONPATH
 
 .PHONY: help build demo test test-rust test-python lint format bench examples wheel clean
@@ -65,7 +65,7 @@ clean: ## remove whatever the other targets made
 	find python tests bench examples -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The interpreter is PYTHON where given, else the first of the usual names that is new enough.
-$(VENV)/.made: pyproject.toml
+$(VENV)/.made:
 	@command -v cargo >/dev/null || { \
 		echo "make: no Rust toolchain (cargo) on PATH. Install one: https://rustup.rs" >&2; exit 1; }
 	@command -v cc >/dev/null || command -v gcc >/dev/null || command -v clang >/dev/null || { \
@@ -89,6 +89,6 @@ $(VENV)/.built: $(VENV)/.made $(RUST_SOURCES)
 	$(BIN)/maturin develop --release --locked
 	@touch $@
 
-$(VENV)/.tools: $(VENV)/.made
+$(VENV)/.tools: $(VENV)/.made pyproject.toml
 	$(PY) -m pip install --quiet --group test --group lint --group bench
 	@touch $@

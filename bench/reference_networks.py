@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+
 from bench.onnx_builder import OnnxNet
 
 _CLASSES = 1000

@@ -1,0 +1,128 @@
+"""Interleaved pairs: two workers take turns, and the ratio of a pair is what counts."""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+# Threads of a peer may spin for a while after their call; the other side's turn starts when they are done.
+SETTLE_S = 0.02
+
+
+@dataclass(frozen=True)
+class Times:
+    """Seconds of one side: wall and CPU, the least and the median call; peak memory of its process."""
+
+    wall_min: float
+    wall_median: float
+    cpu_min: float
+    cpu_median: float
+    peak_mb: float
+
+
+@dataclass(frozen=True)
+class Record:
+    """One comparison. A ratio is Vedette's time over the peer's, the median over pairs."""
+
+    group: str
+    case: str
+    threads: int
+    pairs: int
+    peer: str
+    vedette_times: Times
+    peer_times: Times
+    wall_ratio: float
+    cpu_ratio: float
+    agreement: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON."""
+        return asdict(self)
+
+
+class Worker:
+    """A process that holds one side ready and calls it when told."""
+
+    def __init__(self, side: str, **settings: Any) -> None:
+        self.side = side
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "bench.worker", side, json.dumps(settings)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=Path(__file__).parent.parent,
+            env=os.environ | {"OMP_NUM_THREADS": str(settings.get("threads", 1))},
+        )
+        self._receive()
+
+    def call(self) -> tuple[float, float]:
+        """Wall and CPU seconds of one call."""
+        answer = self._ask("call")
+        return answer["wall"], answer["cpu"]
+
+    def result(self) -> Any:
+        """What the side computes, for comparison."""
+        return self._ask("result")["result"]
+
+    def finish(self) -> float:
+        """End the process; its peak memory in MB."""
+        peak = float(self._ask("finish")["peak_mb"])
+        self._process.wait()
+        return peak
+
+    def _ask(self, what: str) -> dict[str, Any]:
+        assert self._process.stdin is not None
+        self._process.stdin.write(what + "\n")
+        self._process.stdin.flush()
+        return self._receive()
+
+    def _receive(self) -> dict[str, Any]:
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        if not line:
+            raise SystemExit(f"the {self.side} side ended early, status {self._process.wait()}")
+        answer: dict[str, Any] = json.loads(line)
+        return answer
+
+
+def compare(
+    group: str, case: str, ours: Worker, theirs: Worker, *, threads: int, pairs: int, agree: Any
+) -> Record:
+    """Check that both sides compute the same, then time them in turn."""
+    agreement = agree(ours.result(), theirs.result())
+    for worker in (ours, theirs):
+        worker.call()
+    samples: dict[str, list[tuple[float, float]]] = {ours.side: [], theirs.side: []}
+    for index in range(pairs):
+        order = (ours, theirs) if index % 2 == 0 else (theirs, ours)
+        for worker in order:
+            time.sleep(SETTLE_S)
+            samples[worker.side].append(worker.call())
+    a, b = np.array(samples[ours.side]), np.array(samples[theirs.side])
+    ratios = np.median(a / b, axis=0)
+    return Record(
+        group,
+        case,
+        threads,
+        pairs,
+        theirs.side,
+        _times(a, ours.finish()),
+        _times(b, theirs.finish()),
+        float(ratios[0]),
+        float(ratios[1]),
+        agreement,
+    )
+
+
+def _times(samples: Any, peak_mb: float) -> Times:
+    wall, cpu = samples[:, 0].tolist(), samples[:, 1].tolist()
+    return Times(min(wall), statistics.median(wall), min(cpu), statistics.median(cpu), peak_mb)
