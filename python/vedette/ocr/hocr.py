@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 from xml.sax.saxutils import escape, quoteattr
 
@@ -23,19 +24,20 @@ _HEAD = """<?xml version="1.0" encoding="UTF-8"?>
 """
 
 
-def to_hocr(page: Page, title: str) -> str:
-    """The page as an XHTML document."""
-    about = f"image {_quoted(title)}; bbox 0 0 {page.width} {page.height}; ppageno 0"
-    parts = [
-        _HEAD.format(title=escape(_printable(title))),
-        f'<div class="ocr_page" id="page_1" title={quoteattr(about)}>\n',
-    ]
-    parts += [_line(number, line) for number, line in enumerate(page.lines, start=1)]
-    parts.append("</div>\n</body>\n</html>\n")
+def to_hocr(pages: Sequence[tuple[str, Page]]) -> str:
+    """The pages, each with the name of its image, as one XHTML document."""
+    title = pages[0][0] if len(pages) == 1 else f"{len(pages)} images"
+    parts = [_HEAD.format(title=escape(_printable(title)))]
+    for number, (name, page) in enumerate(pages, start=1):
+        about = f"image {_quoted(name)}; bbox 0 0 {page.width} {page.height}; ppageno {number - 1}"
+        parts.append(f'<div class="ocr_page" id="page_{number}" title={quoteattr(about)}>\n')
+        parts += [_line(f"{number}_{i}", line) for i, line in enumerate(page.lines, start=1)]
+        parts.append("</div>\n")
+    parts.append("</body>\n</html>\n")
     return "".join(parts)
 
 
-def _line(number: int, line: Line) -> str:
+def _line(number: str, line: Line) -> str:
     words = [
         f'<span class="ocrx_word" id="word_{number}_{i}" '
         f'title="{_bbox(word.box)}; x_wconf {100 * line.score:.0f}">{escape(_printable(word.text))}</span>'

@@ -165,5 +165,5 @@ def _split(rows: list[_Row], gutter: float) -> tuple[list[_Row], list[_Row]]:
 def _is_running_text(rows: list[_Row]) -> bool:
     if len(rows) < _COLUMN_ROWS:
         return False
-    shapes = [(row[-1].right - row[0].left) / max(1.0, row[0].bottom - row[0].top) for row in rows]
+    shapes = [(line.right - line.left) / max(1.0, line.bottom - line.top) for row in rows for line in row]
     return float(np.median(shapes)) >= _RUNNING_TEXT

@@ -135,7 +135,7 @@ class Page:
         """
         from vedette.ocr.hocr import to_hocr
 
-        return to_hocr(self, title)
+        return to_hocr([(title, self)])
 
     def draw(self, image: Any, *, font: Any = None) -> NDArray[np.uint8]:
         """The image with its lines outlined, beside a sheet with their text where it was found.
