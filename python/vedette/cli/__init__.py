@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -17,6 +18,9 @@ from vedette.errors import InputError, VedetteError
 __all__ = ["main"]
 
 COMMANDS = {
+    "read": "read the text of images",
+    "run": "run any ONNX model",
+    "inspect": "show a model's graph before and after compilation",
     "models": "list, fetch and remove model packages",
     "doctor": "show what Vedette found on this machine",
 }
@@ -25,9 +29,12 @@ COMMANDS = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit status."""
     arguments = sys.argv[1:] if arguments is None else arguments
-    parser = build_parser(arguments)
+    for stream in (sys.stdout, sys.stderr):
+        # File names and recognised text may hold characters that the terminal's encoding lacks.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
-        chosen = parser.parse_args(arguments)
+        chosen = build_parser(arguments).parse_args(arguments)
         status = _run(chosen)
         sys.stdout.flush()
     except BrokenPipeError:
