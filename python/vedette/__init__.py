@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 from vedette.errors import VedetteError
 
 if TYPE_CHECKING:
-    from vedette import errors, hub, image, model, ocr, runtime
+    from vedette import errors, hub, image, memory, model, ocr, runtime
     from vedette.model import Model, load
 
-__all__ = ["Model", "VedetteError", "errors", "hub", "image", "load", "model", "ocr", "runtime"]
+__all__ = ["Model", "VedetteError", "errors", "hub", "image", "load", "memory", "model", "ocr", "runtime"]
 
-_MODULES = frozenset({"errors", "hub", "image", "model", "ocr", "runtime"})
+_MODULES = frozenset({"errors", "hub", "image", "memory", "model", "ocr", "runtime"})
 _NAMES = {"Model": "vedette.model", "load": "vedette.model"}
 
 

@@ -1,13 +1,21 @@
 """The native core. The faces in ``vedette`` validate and document; this is for them to call."""
 
-from collections.abc import Sequence
-from typing import Any, TypedDict, final
+import os
+import sys
+from collections.abc import Callable, Sequence
+from types import TracebackType
+from typing import Any, Literal, Self, TypedDict, final
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
+from typing_extensions import disjoint_base
 
 __all__ = [
+    "Arena",
+    "Buffer",
+    "BufferPool",
     "Engine",
+    "PressureMonitor",
     "available_isas",
     "best_classes",
     "composite",
@@ -20,6 +28,8 @@ __all__ = [
     "find_text_boxes",
     "get_num_threads",
     "isa",
+    "map_file",
+    "memory_pressure",
     "resize_normalize",
     "set_num_threads",
     "supported_operators",
@@ -117,3 +127,150 @@ def find_text_boxes(
 def best_classes(
     values: NDArray[np.float32], threads: int
 ) -> tuple[NDArray[np.uint32], NDArray[np.float32]]: ...
+
+# memory
+
+class _PoolFacts(TypedDict):
+    name: str
+    capacity_bytes: int | None
+    current_bytes: int
+    peak_bytes: int
+    total_bytes: int
+    held_bytes: int
+    huge_page_bytes: int
+    hits: int
+    misses: int
+    page_faults: int
+    major_page_faults: int
+    classes: list[tuple[int | None, int, int]]
+
+@disjoint_base
+class BufferPool:
+    """A pool of recycled blocks; ``of_process`` for the one that all share."""
+
+    def __new__(
+        cls,
+        capacity_bytes: int | None = None,
+        leak_tracking: str = "off",
+        *,
+        sample_every: int = 64,
+        trim_after_s: float = 10.0,
+        debug: bool = False,
+        name: str = "",
+        of_process: bool = False,
+    ) -> Self: ...
+    def acquire(self, n: int) -> Buffer:
+        """Take a block of ``n`` bytes; what it holds is left over from its last use."""
+
+    def empty(self, shape: int | Sequence[int], dtype: DTypeLike) -> NDArray[Any]:
+        """Make an array in C order over a block, which comes back when the array's last view dies."""
+
+    def trim(self, *, older_than_s: float = 0.0) -> int:
+        """Give blocks that have been free for so long back to the system; the bytes given back."""
+
+    def reset_peak(self) -> None:
+        """Start ``peak_bytes`` anew from what is in use now."""
+
+    def violations(self) -> list[str]:
+        """Writes past the end or after the release of a block that the debug mode found."""
+
+    def facts(self) -> _PoolFacts: ...
+    def outstanding(
+        self, older_than_s: float
+    ) -> list[tuple[int, int, float, list[tuple[str, int, str]]]]: ...
+
+@final
+class Buffer:
+    """A block of a pool: writable bytes behind the buffer protocol, 64-byte aligned."""
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that were asked for."""
+
+    @property
+    def released(self) -> bool:
+        """Whether the block has gone back."""
+
+    def release(self) -> None:
+        """Give the block back; a LeaseError if that has happened or views of it are alive."""
+
+    def __len__(self) -> int: ...
+    def __enter__(self) -> Self: ...
+    def __exit__(
+        self, kind: type[BaseException] | None, _value: BaseException | None, _traceback: TracebackType | None
+    ) -> None: ...
+    if sys.version_info >= (3, 12):
+        # Before, the buffer protocol had no names in Python.
+        def __buffer__(self, flags: int, /) -> memoryview: ...
+        def __release_buffer__(self, buffer: memoryview, /) -> None: ...
+
+@final
+class Arena:
+    """Memory handed out in turn from one block and given up all at once."""
+
+    def __new__(cls, capacity_bytes: int) -> Self: ...
+    def empty(self, shape: int | Sequence[int], dtype: DTypeLike, *, align: int = 64) -> NDArray[Any]:
+        """Make an array in C order of the next free bytes that start at a multiple of ``align``."""
+
+    def reset(self) -> None:
+        """Make all bytes free again; a LeaseError while arrays of the arena are alive."""
+
+    def detach(self) -> None:
+        """Make all bytes free again, in a new block where arrays are alive: they keep the old one."""
+
+    @property
+    def capacity_bytes(self) -> int:
+        """Bytes the arena has."""
+
+    @property
+    def used_bytes(self) -> int:
+        """Bytes used, gaps between arrays included."""
+
+    @property
+    def peak_bytes(self) -> int:
+        """The most bytes that were used between two resets."""
+
+    @property
+    def arrays(self) -> int:
+        """Arrays that are alive and would keep ``reset`` from succeeding."""
+
+_PressureFacts = tuple[int, int, str, float | None, float | None]
+_Level = Literal["normal", "warning", "critical"]
+
+@disjoint_base
+class PressureMonitor:
+    """A thread that sleeps until memory gets short."""
+
+    def __new__(
+        cls,
+        callback: Callable[[_Level], object] | None,
+        *,
+        warning: float,
+        critical: float,
+        trim: bool,
+        root: str | os.PathLike[str],
+    ) -> Self: ...
+    @property
+    def level(self) -> _Level:
+        """How short memory is."""
+
+    @property
+    def running(self) -> bool:
+        """Whether the thread goes on; in a forked child it does not."""
+
+    @property
+    def trimmed_bytes(self) -> int:
+        """Bytes of pools given back to the system so far."""
+
+    def wake(self) -> None:
+        """Have the thread measure now instead of later."""
+
+    def close(self) -> None:
+        """End the thread and wait for it."""
+
+    def facts(self) -> _PressureFacts: ...
+
+def map_file(
+    path: str | os.PathLike[str], dtype: DTypeLike, shape: int | Sequence[int] | None, offset: int
+) -> NDArray[Any]: ...
+def memory_pressure(root: str | os.PathLike[str]) -> tuple[_Level, _PressureFacts]: ...

@@ -9,6 +9,7 @@
         * UnsupportedModelError  a sound model with operators the native engine does not have
     * HubError              a model package that cannot be fetched or verified
     * MemoryLimitError      a request beyond the memory that its header or budget allows
+    * LeaseError            pooled memory released twice, or while views of it live (also a BufferError)
 """
 
 
@@ -46,3 +47,7 @@ class HubError(VedetteError):
 
 class MemoryLimitError(VedetteError):
     """A request needs more memory than its header or budget allows."""
+
+
+class LeaseError(VedetteError, BufferError):
+    """Pooled memory is released twice, used after its release, or released while views of it live."""

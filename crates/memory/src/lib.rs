@@ -6,8 +6,10 @@
 pub mod arena;
 mod buffer;
 mod clock;
+mod lock;
 pub mod map;
 pub mod pool;
+pub mod pressure;
 
 mod region;
 mod usage;

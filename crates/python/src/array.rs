@@ -113,12 +113,27 @@ pub fn into_array(py: Python<'_>, mut tensor: Tensor) -> PyResult<Bound<'_, PyAn
         py.import("ml_dtypes")?;
     }
     let descriptor = PyArrayDescr::new(py, tensor.dtype().name())?;
-    let mut dims: Vec<npyffi::npy_intp> = tensor.shape().iter().map(|&dim| dim as npyffi::npy_intp).collect();
+    let dims: Vec<npyffi::npy_intp> = tensor.shape().iter().map(|&dim| dim as npyffi::npy_intp).collect();
     let data = tensor.as_mut_ptr();
     let owner = Bound::new(py, TensorOwner(tensor))?;
-    // SAFETY: the data holds the shape's elements in C order and lives in `owner`, whose reference the array takes over
-    // as its base; the descriptor's reference is taken over as well. The pointer of an owned tensor stays when the tensor
-    // moves into its owner.
+    // SAFETY: the data holds the shape's elements in C order and lives in `owner`. The pointer of an owned tensor stays
+    // when the tensor moves into its owner.
+    unsafe { over(descriptor, dims, data, npyffi::NPY_ARRAY_WRITEABLE, owner.into_any()) }
+}
+
+/// An array over memory that `owner`, its base, keeps.
+///
+/// # Safety
+/// The data holds `dims` elements in C order for as long as `owner` lives, free to be written where `flags` say so.
+pub unsafe fn over<'py>(
+    descriptor: Bound<'py, PyArrayDescr>,
+    mut dims: Vec<npyffi::npy_intp>,
+    data: *mut u8,
+    flags: std::ffi::c_int,
+    owner: Bound<'py, PyAny>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let py = owner.py();
+    // SAFETY: the array takes over the references to the descriptor and to its base, which keeps the data.
     unsafe {
         let array = PY_ARRAY_API.PyArray_NewFromDescr(
             py,
@@ -128,7 +143,7 @@ pub fn into_array(py: Python<'_>, mut tensor: Tensor) -> PyResult<Bound<'_, PyAn
             dims.as_mut_ptr(),
             std::ptr::null_mut(),
             data.cast(),
-            npyffi::NPY_ARRAY_WRITEABLE,
+            flags,
             std::ptr::null_mut(),
         );
         let array = Bound::from_owned_ptr_or_err(py, array)?;

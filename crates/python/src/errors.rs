@@ -28,6 +28,7 @@ impl ErrorClass {
 }
 
 pub static IMAGE: ErrorClass = ErrorClass::new("ImageError");
+pub static LEASE: ErrorClass = ErrorClass::new("LeaseError");
 pub static INPUT: ErrorClass = ErrorClass::new("InputError");
 pub static INVALID_MODEL: ErrorClass = ErrorClass::new("InvalidModelError");
 pub static UNSUPPORTED_MODEL: ErrorClass = ErrorClass::new("UnsupportedModelError");

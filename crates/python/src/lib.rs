@@ -7,6 +7,7 @@ mod array;
 mod engine;
 mod errors;
 mod image;
+mod memory;
 mod runtime;
 
 #[pymodule(gil_used = false)]
@@ -18,6 +19,8 @@ mod _native {
         best_classes, composite, crop_lines, decode_image, decode_image_file, encode_image, find_text_boxes,
         resize_normalize,
     };
+    #[pymodule_export]
+    use super::memory::{Arena, Buffer, BufferPool, PressureMonitor, map_file, memory_pressure};
     #[pymodule_export]
     use super::runtime::{
         available_isas, cpu_features, effective_cores, get_num_threads, isa, set_num_threads,

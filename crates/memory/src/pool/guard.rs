@@ -6,7 +6,7 @@ use std::fmt;
 use std::sync::Mutex;
 
 use super::Block;
-use super::cache::lock;
+use crate::lock::lock;
 
 /// What a block holds when it is acquired: reading it before writing shows.
 pub const UNWRITTEN: u8 = 0xa5;

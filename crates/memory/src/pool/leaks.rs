@@ -6,7 +6,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use super::cache::lock;
+use crate::lock::lock;
 
 /// Which acquisitions are recorded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

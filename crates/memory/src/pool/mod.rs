@@ -22,11 +22,12 @@ use std::time::Duration;
 
 use block::Block;
 pub use block::Lease;
-use cache::lock;
 pub use guard::{CANARY, RELEASED, UNWRITTEN, Violation, ViolationKind};
 pub use leaks::{LeakTracking, Outstanding, StackFrame};
 use shared::Shared;
 pub use stats::{ClassBytes, Stats};
+
+use crate::lock::lock;
 
 /// How a pool behaves.
 #[derive(Clone, Debug)]

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::block::{Block, Memory};
-use super::cache::{Cache, lock, try_lock};
+use super::cache::Cache;
 use super::class::{CLASSES, class_of, class_size};
 use super::guard::{Guard, TAIL};
 use super::leaks::LeakTracker;
@@ -13,6 +13,7 @@ use super::magazine::{self, Magazine};
 use super::stats::{Counters, Stats};
 use super::{Options, PoolError, Violation};
 use crate::clock::now_ms;
+use crate::lock::{lock, try_lock};
 use crate::region::{Region, page_size};
 
 /// Releases into one list between looks for old blocks.

@@ -155,10 +155,10 @@ fn a_lease_may_end_while_its_thread_does() {
     }
     let pool = pool();
     std::thread::scope(|scope| {
-        scope.spawn(|| {
-            // Registered before the magazine, so destroyed after it.
-            KEPT.with(|kept| *kept.borrow_mut() = Some(pool.acquire(100).unwrap()));
-        });
+        // Registered before the magazine, so destroyed after it.
+        let keep = || KEPT.with(|kept| *kept.borrow_mut() = Some(pool.acquire(100).unwrap()));
+        // A scope alone does not wait for the thread's own variables to be destroyed.
+        scope.spawn(keep).join().unwrap();
     });
     assert_whole(&pool);
 }
