@@ -16,6 +16,8 @@ pub(crate) struct WindowTables {
     outputs: [usize; 3],
     kernels: [usize; 3],
     batch_stride: isize,
+    /// Values from the window of a pixel to that of the next.
+    pixel_step: isize,
 }
 
 impl WindowTables {
@@ -33,6 +35,7 @@ impl WindowTables {
             axes.map(|axis| axis.output),
             axes.map(|axis| axis.kernel),
             strides[0],
+            axes[2].stride as isize * strides[4],
         )
     }
 
@@ -42,8 +45,9 @@ impl WindowTables {
         outputs: [usize; 3],
         kernels: [usize; 3],
         batch_stride: isize,
+        pixel_step: isize,
     ) -> WindowTables {
-        WindowTables { axes, outputs, kernels, batch_stride }
+        WindowTables { axes, outputs, kernels, batch_stride, pixel_step }
     }
 
     /// Taps of a window.
@@ -104,5 +108,9 @@ impl RowSource for WindowRows<'_> {
             }
             x += 1;
         }
+    }
+
+    fn step(&self) -> isize {
+        self.tables.pixel_step
     }
 }

@@ -180,4 +180,9 @@ impl RowSource for StripRows<'_> {
             x += 1;
         }
     }
+
+    fn step(&self) -> isize {
+        // The strip was just copied.
+        0
+    }
 }

@@ -11,6 +11,9 @@ use vedette_simd::{Isa, dispatch};
 pub(crate) trait RowSource: Sync {
     /// Writes `[taps][rows]` pointers for these rows and taps, each advanced by `skip` values.
     fn pointers(&self, rows: Range<usize>, taps: Range<usize>, skip: usize, out: &mut [*const f32]);
+
+    /// Values from one row to the next, as a rule, where rows come from memory; 0 where they are in cache.
+    fn step(&self) -> isize;
 }
 
 /// Rows at a constant distance, of one run each.
@@ -31,6 +34,10 @@ impl RowSource for UniformRows {
             *out = pointer;
             pointer = pointer.wrapping_offset(self.stride);
         }
+    }
+
+    fn step(&self) -> isize {
+        self.stride
     }
 }
 
@@ -130,6 +137,7 @@ impl Product<'_> {
         let budget = if resident { ROW_BLOCK_VALUES / 4 } else { ROW_BLOCK_VALUES };
         let block = (budget / (tap_step * depth_step).max(1)).max(2 * MAX_ROWS);
         let (clamp, activation) = self.epilogue.split();
+        let mut pointers = [ptr::null::<f32>(); MAX_ROWS * MAX_TAPS];
         let mut start = rows.start;
         while start < rows.end {
             let end = rows.end.min(start + block);
@@ -146,9 +154,12 @@ impl Product<'_> {
                     clamp: if last { clamp } else { None },
                     activation: if last { activation } else { None },
                 };
+                // The first panel brings the rows into cache for the others.
+                let mut step = source.step();
                 for panel in &self.layout.panels[panels.clone()] {
                     // SAFETY: as the caller grants; the pass stays within taps and depth.
-                    unsafe { self.run_pass(source, start..end, panel, &pass) };
+                    unsafe { self.run_pass(source, start..end, panel, &pass, step, &mut pointers) };
+                    step = 0;
                 }
                 if last {
                     break;
@@ -162,8 +173,15 @@ impl Product<'_> {
     /// # Safety
     /// As for [`run`](Self::run).
     #[inline(always)]
-    unsafe fn run_pass(&self, source: &impl RowSource, rows: Range<usize>, panel: &Panel, pass: &Pass) {
-        let mut pointers = [ptr::null::<f32>(); MAX_ROWS * MAX_TAPS];
+    unsafe fn run_pass(
+        &self,
+        source: &impl RowSource,
+        rows: Range<usize>,
+        panel: &Panel,
+        pass: &Pass,
+        step: isize,
+        pointers: &mut [*const f32],
+    ) {
         let packed = self
             .packed
             .wrapping_add(panel.offset + (pass.taps.start * self.depth + pass.skip) * panel.kernel.width);
@@ -175,11 +193,12 @@ impl Product<'_> {
         let mut row = rows.start;
         for left in (1..=tiles).rev() {
             let height = (rows.end - row).div_ceil(left);
-            source.pointers(row..row + height, pass.taps.clone(), pass.skip, &mut pointers);
+            source.pointers(row..row + height, pass.taps.clone(), pass.skip, pointers);
             let tile = Tile {
                 rows: pointers.as_ptr(),
                 taps: pass.taps.len(),
                 depth: pass.depth,
+                ahead: step * height as isize,
                 panel: packed,
                 columns,
                 out: self.out.wrapping_add(row * self.out_stride + column),

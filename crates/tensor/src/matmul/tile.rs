@@ -15,6 +15,8 @@ pub(crate) struct Tile {
     pub rows: *const *const f32,
     pub taps: usize,
     pub depth: usize,
+    /// Values from the rows to those that are wanted next, which are fetched meanwhile; 0 where they are in cache.
+    pub ahead: isize,
     /// `[taps][depth][width]`
     pub panel: *const f32,
     /// Columns of the panel that exist in the output.
@@ -44,12 +46,35 @@ pub(crate) struct Kernel {
     pub cost: f32,
 }
 
+/// Values of a cache line.
+const LINE: usize = 16;
+
+/// Asks for a cache line, wherever it is: the hardware does not follow this many rows by itself.
+#[inline(always)]
+fn prefetch(p: *const f32) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: a prefetch does not access memory, and every x86-64 has the instruction.
+    unsafe {
+        std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(p.cast());
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = p;
+}
+
 /// # Safety
 /// `t` must describe memory that is readable and writable as its fields say, for `MR` rows.
 #[inline(always)]
 unsafe fn tile<S: Simd, const MR: usize, const NV: usize>(t: &Tile) {
     let mut sums = [[S::splat(0.0); NV]; MR];
     let mut panel = t.panel;
+    if !t.accumulate {
+        // By the time the sums are complete the lines they go to have arrived.
+        for i in 0..MR {
+            for at in (0..NV * S::LANES).step_by(LINE) {
+                prefetch(t.out.wrapping_add(i * t.out_stride + at));
+            }
+        }
+    }
     for tap in 0..t.taps {
         let mut rows = [ptr::null::<f32>(); MR];
         for (i, row) in rows.iter_mut().enumerate() {
@@ -57,6 +82,11 @@ unsafe fn tile<S: Simd, const MR: usize, const NV: usize>(t: &Tile) {
             *row = unsafe { *t.rows.add(tap * MR + i) };
         }
         for k in 0..t.depth {
+            if t.ahead != 0 && k % LINE == 0 {
+                for row in rows {
+                    prefetch(row.wrapping_add(k).wrapping_offset(t.ahead));
+                }
+            }
             let mut b = [S::splat(0.0); NV];
             for (v, b) in b.iter_mut().enumerate() {
                 // SAFETY: the panel has taps x depth rows of NV vectors.
