@@ -53,7 +53,9 @@ fn main() {
     let isa = vedette_simd::isa();
     println!("{} with {threads} threads", isa.name());
     for [channels, height, width, out_channels, kernel, stride, groups] in layers {
-        let label = format!("{channels}x{height}x{width} -> {out_channels}, {kernel}x{kernel}/{stride}, groups {groups}");
+        let label = format!(
+            "{channels}x{height}x{width} -> {out_channels}, {kernel}x{kernel}/{stride}, groups {groups}"
+        );
         let x_shape = [1, channels, height, width];
         let w_shape = [out_channels, channels / groups, kernel, kernel];
         let attributes = WindowAttributes {
@@ -65,9 +67,11 @@ fn main() {
         };
         let shape = ConvShape::new(&x_shape, &w_shape, groups as i64, &attributes).expect("a valid layer");
         let ramp = |len: usize| (0..len).map(|i| (i % 251) as f32 / 251.0 - 0.5).collect::<Vec<_>>();
-        let (x, w, bias) = (ramp(x_shape.iter().product()), ramp(w_shape.iter().product()), ramp(out_channels));
+        let (x, w, bias) =
+            (ramp(x_shape.iter().product()), ramp(w_shape.iter().product()), ramp(out_channels));
         // Images come planar, everything after them channels-last.
-        let x_strides = if channels == 3 { contiguous_strides(&x_shape) } else { channels_last_strides(&x_shape) };
+        let x_strides =
+            if channels == 3 { contiguous_strides(&x_shape) } else { channels_last_strides(&x_shape) };
         let w = View::of(&w_shape, &w);
         let weights = Some(Arc::new(ConvWeights::new(isa, &shape, &w)));
         let epilogue = Epilogue { activation: Some(Activation::Relu) };

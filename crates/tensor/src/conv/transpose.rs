@@ -342,7 +342,8 @@ impl TransposePlan {
                 let table = |i: usize| axes[i].table(start[i], x[i + 2]);
                 let positions = [0, 1, 2].map(|i| axes[i].positions(start[i]));
                 let taps = [0, 1, 2].map(|i| axes[i].taps(start[i]).len());
-                let tables = WindowTables::from_tables([table(0), table(1), table(2)], positions, taps, x[0], x[4]);
+                let tables =
+                    WindowTables::from_tables([table(0), table(1), table(2)], positions, taps, x[0], x[4]);
                 Phase { start, positions, tables }
             })
             .collect();

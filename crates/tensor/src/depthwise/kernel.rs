@@ -1,6 +1,7 @@
 //! One output line: the taps of a kernel line in registers, several output pixels at a time.
 
 use crate::conv::Axis;
+use crate::matmul::tile::prefetch;
 use std::ops::Range;
 use vedette_simd::{Isa, Simd};
 
@@ -135,6 +136,9 @@ unsafe fn tile<S: Simd, const KW: usize, const SW: usize, const NX: usize>(
     }
 }
 
+/// Output pixels from those computed to those whose memory is fetched meanwhile.
+const AHEAD: usize = 32;
+
 /// # Safety
 /// As for [`tile`]; `CAREFUL` unless all lanes and all windows are whole.
 #[inline(always)]
@@ -159,7 +163,18 @@ unsafe fn block<S: Simd, const KW: usize, const SW: usize, const NX: usize, cons
     let first = (x * SW) as isize - line.width.pad_begin as isize;
     let mut pixels = line.x.wrapping_add(channel).wrapping_offset(first * line.pixel_step);
     let mut weights = line.weights.wrapping_add(channel);
-    for _ in 0..line.taps {
+    if !CAREFUL {
+        for n in 0..NX {
+            prefetch(line.out.wrapping_add(at + (AHEAD + n) * line.channels));
+        }
+    }
+    for left in (0..line.taps).rev() {
+        if !CAREFUL && left == 0 {
+            // The lines above are in cache from the output line before.
+            for i in 0..NX * SW {
+                prefetch(pixels.wrapping_offset((AHEAD * SW + i) as isize * line.pixel_step));
+            }
+        }
         let mut w = [S::splat(0.0); KW];
         for (tap, w) in w.iter_mut().enumerate() {
             // SAFETY: the packed weights are padded to whole vectors.

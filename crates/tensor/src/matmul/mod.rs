@@ -6,7 +6,7 @@ mod plan;
 pub(crate) mod product;
 pub mod scalar;
 pub(crate) mod split;
-mod tile;
+pub(crate) mod tile;
 
 pub use generic::multiply_generic;
 pub use panels::{PackedMatrix, PanelLayout};

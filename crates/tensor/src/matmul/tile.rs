@@ -51,7 +51,7 @@ const LINE: usize = 16;
 
 /// Asks for a cache line, wherever it is: the hardware does not follow this many rows by itself.
 #[inline(always)]
-fn prefetch(p: *const f32) {
+pub(crate) fn prefetch(p: *const f32) {
     #[cfg(target_arch = "x86_64")]
     // SAFETY: a prefetch does not access memory, and every x86-64 has the instruction.
     unsafe {
