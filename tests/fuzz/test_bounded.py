@@ -1,4 +1,4 @@
-"""A bounded run of every fuzz target: what was found once must not come back, and the targets must keep working."""
+"""A bounded run of every fuzz target: what was found once stays away, and the targets keep working."""
 
 from __future__ import annotations
 
