@@ -75,7 +75,7 @@ $(VENV)/.made:
 		if "$$name" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then found="$$name"; break; fi; \
 	done; \
 	if [ -z "$$found" ]; then \
-		echo "make: Python 3.11 or newer is needed; found: $$(python3 --version 2>&1)." >&2; \
+		echo "make: Python 3.11 or newer is needed; found: $$($(or $(PYTHON),python3) --version 2>&1)." >&2; \
 		echo "      Install one, or name it: make PYTHON=/path/to/python3 ..." >&2; exit 1; \
 	fi; \
 	"$$found" -c 'import ensurepip, venv' 2>/dev/null || { \

@@ -12,6 +12,7 @@ import argparse
 import json
 import platform
 import subprocess
+import sys
 import tempfile
 import zipfile
 from datetime import UTC, datetime
@@ -91,9 +92,18 @@ def import_line(record: dict[str, Any]) -> str:
 def wheel_size() -> dict[str, Any]:
     """Bytes of the release wheel, packed and unpacked."""
     with tempfile.TemporaryDirectory() as folder:
-        subprocess.run(
-            ["maturin", "build", "--release", "--locked", "--quiet", "--out", folder], check=True, cwd=ROOT
-        )
+        command = [
+            sys.executable,
+            "-m",
+            "maturin",
+            "build",
+            "--release",
+            "--locked",
+            "--quiet",
+            "--out",
+            folder,
+        ]
+        subprocess.run(command, check=True, cwd=ROOT)
         (wheel,) = Path(folder).glob("*.whl")
         with zipfile.ZipFile(wheel) as archive:
             unpacked = sum(entry.file_size for entry in archive.infolist())

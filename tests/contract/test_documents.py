@@ -5,6 +5,7 @@ import io
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -62,3 +63,15 @@ def test_make_targets_exist() -> None:
             r"^make ([a-z-]+)|`make ([a-z-]+)", document.read_text(encoding="utf-8"), re.MULTILINE
         )
         assert {first or second for first, second in named} <= set(targets)
+
+
+def test_every_dependency_has_its_reason() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = [name for extra in project["optional-dependencies"].values() for name in extra]
+    wanted = {re.split(r"[<>=\[;]", name)[0] for name in [*project["dependencies"], *extras]}
+    for manifest in ROOT.glob("crates/*/Cargo.toml"):
+        table = tomllib.loads(manifest.read_text(encoding="utf-8"))
+        wanted |= {*table.get("dependencies", {}), *table.get("dev-dependencies", {})}
+    rows = re.findall(r"^\| ([^|]+) \|", (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8"), re.MULTILINE)
+    explained = {name.partition(" (")[0] for row in rows for name in row.split(", ")}
+    assert {name for name in wanted if not name.startswith("vedette")} <= explained
