@@ -7,11 +7,13 @@ pub mod activation;
 pub mod conv;
 mod depthwise;
 pub mod elementwise;
+pub mod indexing;
 pub mod matmul;
 pub mod movement;
 pub mod normalize;
 pub mod pool;
 pub mod reduce;
+pub mod resize;
 pub mod softmax;
 
 mod dtype;
