@@ -3,13 +3,16 @@
 mod activation;
 mod conv;
 mod elementwise;
+mod indexing;
 mod matmul;
+mod movement;
 mod normalize;
 mod packed;
 mod planning;
 mod pool;
 mod reduce;
 mod residual;
+mod resize;
 mod scratch;
 mod shape;
 mod softmax;
@@ -25,10 +28,13 @@ const GROUPS: &[&[(&str, Build)]] = &[
     activation::OPERATORS,
     conv::OPERATORS,
     elementwise::OPERATORS,
+    indexing::OPERATORS,
     matmul::OPERATORS,
+    movement::OPERATORS,
     normalize::OPERATORS,
     pool::OPERATORS,
     reduce::OPERATORS,
+    resize::OPERATORS,
     shape::OPERATORS,
     softmax::OPERATORS,
 ];

@@ -251,3 +251,18 @@ pub(super) fn one_of<T: std::marker::Copy>(
         }
     }
 }
+
+/// Refuses an output whose size overflows or exceeds the memory limit, before anything is computed from its strides.
+pub(super) fn check(context: &PlanContext<'_>, output: &TensorSpec) -> Result<(), EngineError> {
+    crate::op::check_size(output.dtype, &output.shape, context.memory_limit).map(drop)
+}
+
+/// For every element in C order whether it differs from zero.
+pub(super) fn truth(view: &View<'_>) -> Result<Vec<bool>, EngineError> {
+    let mut flags = Tensor::zeros(DType::Bool, view.shape()).map_err(|error| EngineError::Memory(error.0))?;
+    let to = TensorSpec::contiguous(DType::Bool, view.shape());
+    let from = Layout { dtype: view.dtype(), shape: view.shape(), strides: view.strides() };
+    let map = Map::new(vedette_tensor::elementwise::cast(view.dtype(), DType::Bool), [layout(&to), from])?;
+    map.run(&[view], &mut flags.view_mut(), &vedette_runtime::ThreadPool::new(1));
+    Ok(flags.slice::<bool>().to_vec())
+}
