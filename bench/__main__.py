@@ -2,6 +2,7 @@
 
 model   each network: Vedette against ONNX Runtime
 ocr     whole screens: Vedette against RapidOCR
+memory  eight frames in flight, and what a call costs: pools against NumPy
 import  what ``import vedette`` costs beyond NumPy
 size    the wheel, packed and unpacked
 """
@@ -20,11 +21,11 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from bench import import_time, model, ocr
+from bench import import_time, memory, model, ocr
 from bench.pairs import Record
 from vedette import runtime
 
-GROUPS = ("model", "ocr", "import", "size")
+GROUPS = ("model", "ocr", "memory", "import", "size")
 ROOT = Path(__file__).parent.parent
 
 
@@ -54,7 +55,7 @@ def main() -> None:
                 print(size_line(records[-1]))
             case _:
                 print(HEADER)
-                source = model if group == "model" else ocr
+                source = {"model": model, "ocr": ocr, "memory": memory}[group]
                 for record in source.run(chosen.threads, chosen.pairs):
                     records.append(record.to_dict())
                     print(pair_line(record), flush=True)

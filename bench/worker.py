@@ -16,6 +16,8 @@ from typing import Any
 
 import numpy as np
 
+from bench import memory
+
 # What a side gives: the call to time, and what it computes in a form that JSON can carry.
 Side = tuple[Callable[[], Any], Callable[[], Any]]
 
@@ -85,6 +87,7 @@ SIDES: dict[str, Callable[..., Side]] = {
     "onnxruntime": onnxruntime_model,
     "vedette-ocr": vedette_ocr,
     "rapidocr": rapidocr_ocr,
+    **memory.SIDES,
 }
 
 

@@ -84,6 +84,7 @@ def test_error_tree() -> None:
         "UnsupportedModelError": "ModelError",
         "HubError": "VedetteError",
         "MemoryLimitError": "VedetteError",
+        "LeaseError": "VedetteError",
     }
     assert issubclass(errors.InputError, ValueError)
 

@@ -134,5 +134,5 @@ def test_doctor(vedette: Command) -> None:
     assert done.returncode == 0
     assert b"level in use:      scalar" in done.stdout
     facts = json.loads(vedette("doctor", "--json").stdout)
-    assert set(facts) == {"versions", "cpu", "models"}
+    assert set(facts) == {"versions", "cpu", "memory", "models"}
     assert facts["cpu"]["threads"] >= 1

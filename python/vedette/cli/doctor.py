@@ -1,4 +1,4 @@
-"""Show what Vedette found on this machine: the CPU, threads, versions, model packages.
+"""Show what Vedette found on this machine: the CPU, threads, memory, versions, model packages.
 
 example:
   vedette doctor --json
@@ -11,7 +11,7 @@ import platform
 from importlib import metadata
 from typing import Any
 
-from vedette import hub, runtime
+from vedette import hub, memory, runtime
 from vedette.cli.terminal import print_json
 
 
@@ -48,10 +48,27 @@ def _facts() -> dict[str, dict[str, Any]]:
             "effective cores": runtime.effective_cores(),
             "threads": runtime.get_num_threads(),
         },
+        "memory": _memory(),
         "models": {
             "home": str(hub.home()),
             **{package.name: hub.status(package.name) for package in hub.packages()},
         },
+    }
+
+
+def _memory() -> dict[str, Any]:
+    pool = memory.default_pool().stats()
+    facts: dict[str, Any] = {"pool in use": pool.current_bytes, "pool held": pool.held_bytes}
+    try:
+        pressure = memory.pressure()
+    except OSError:
+        return {"pressure": "unknown", **facts}
+    return {
+        "pressure": pressure.level,
+        "used": pressure.used_bytes,
+        "limit": pressure.limit_bytes,
+        "limited by": pressure.scope,
+        **facts,
     }
 
 

@@ -17,6 +17,9 @@ fn of_arena(py: Python<'_>, error: &ArenaError) -> PyErr {
     class.error(py, error.to_string())
 }
 
+/// Memory handed out in turn from one block of capacity_bytes and given up all at once.
+///
+/// A reset is refused while arrays of the arena live, so none of them ever sees its bytes handed out anew.
 #[pyclass(frozen, weakref, module = "vedette._native")]
 pub struct Arena {
     arena: memory::Arena,

@@ -186,6 +186,10 @@ fn return_block(lease: Option<Lease>, trace: &mut Trace) {
     });
 }
 
+/// A block of a pool: writable bytes behind the buffer protocol, 64-byte aligned.
+///
+/// Views of it (memoryview, numpy.frombuffer) keep it; release() or the end of a with statement gives the block back,
+/// and so does the end of the last reference.
 #[pyclass(frozen, module = "vedette._native")]
 pub struct Buffer {
     state: Mutex<State>,

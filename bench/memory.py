@@ -1,0 +1,103 @@
+"""Pools against NumPy: eight frames in flight, written whole or touched once a page; the cost of a call."""
+
+from __future__ import annotations
+
+import resource
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from bench.pairs import Record, Worker, compare
+
+FRAMES = 8
+SHAPE = (1080, 1920, 3)
+ROUNDS = 20
+CALLS = 100_000
+
+# As in bench.worker: the call to time, and what it gives for comparison; here page faults of a steady call.
+Side = tuple[Callable[[], Any], Callable[[], Any]]
+Allocate = Callable[[tuple[int, ...]], np.ndarray[Any, Any]]
+
+
+def run(_threads: list[int], pairs: int) -> Iterator[Record]:
+    """Time both sides in turn, each on one thread."""
+
+    def faults(ours: int, theirs: int) -> str:
+        return f"{ours / ROUNDS:.0f} / {theirs / ROUNDS:.0f} page faults a round"
+
+    def frames(touch: str, case: str) -> Record:
+        ours, theirs = Worker("vedette-frames", touch=touch), Worker("numpy-frames", touch=touch)
+        return compare("memory", case, ours, theirs, threads=1, pairs=pairs, agree=faults)
+
+    yield frames("page", f"{ROUNDS} x {FRAMES} frames, a byte a page")
+    yield frames("all", f"{ROUNDS} x {FRAMES} frames, all bytes")
+    for size in (4096, 1 << 20):
+        ours, theirs = Worker("vedette-calls", size=size), Worker("numpy-calls", size=size)
+        case = f"{CALLS} x {size >> 10} KiB"
+        yield compare("memory", case, ours, theirs, threads=1, pairs=pairs, agree=lambda *_: "")
+
+
+def vedette_frames(touch: str) -> Side:
+    """Frames of a pool."""
+    from vedette.memory import BufferPool
+
+    pool = BufferPool()
+    return _frames(lambda shape: pool.empty(shape, np.uint8), touch)
+
+
+def numpy_frames(touch: str) -> Side:
+    """Frames of NumPy."""
+    return _frames(lambda shape: np.empty(shape, np.uint8), touch)
+
+
+def _frames(allocate: Allocate, touch: str) -> Side:
+    def call() -> None:
+        for _ in range(ROUNDS):
+            frames = [allocate(SHAPE) for _ in range(FRAMES)]
+            for frame in frames:
+                if touch == "all":
+                    frame.fill(1)
+                else:
+                    frame.reshape(-1)[::4096] = 1
+
+    def faults() -> int:
+        call()
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        call()
+        return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+    return call, faults
+
+
+def vedette_calls(size: int) -> Side:
+    """Acquire and release."""
+    from vedette.memory import BufferPool
+
+    pool = BufferPool()
+
+    def call() -> None:
+        acquire = pool.acquire
+        for _ in range(CALLS):
+            acquire(size).release()
+
+    return call, lambda: None
+
+
+def numpy_calls(size: int) -> Side:
+    """An array made and dropped."""
+
+    def call() -> None:
+        empty, dtype = np.empty, np.dtype(np.uint8)
+        for _ in range(CALLS):
+            empty(size, dtype)
+
+    return call, lambda: None
+
+
+SIDES: dict[str, Callable[..., Side]] = {
+    "vedette-frames": vedette_frames,
+    "numpy-frames": numpy_frames,
+    "vedette-calls": vedette_calls,
+    "numpy-calls": numpy_calls,
+}
