@@ -5,7 +5,7 @@ use super::planning::{
     axis_of, expect_dtype, input, invalid, layout, one_of, operator, output_like, plan_step, step,
 };
 use crate::attributes::Attributes;
-use crate::op::{EngineError, Operator, PlanContext, PlanInput, Planned, TensorSpec};
+use crate::op::{EngineError, PlanContext, PlanInput, Planned, TensorSpec};
 use vedette_tensor::indexing::{Gather, Scatter, ScatterReduction, find_out_of_range};
 use vedette_tensor::movement::copy;
 use vedette_tensor::{DType, Tensor};

@@ -3,6 +3,7 @@
 mod activation;
 mod conv;
 mod elementwise;
+mod generate;
 mod indexing;
 mod matmul;
 mod movement;
@@ -10,10 +11,12 @@ mod normalize;
 mod packed;
 mod planning;
 mod pool;
+mod quantize;
 mod reduce;
 mod residual;
 mod resize;
 mod scratch;
+mod selection;
 mod shape;
 mod softmax;
 
@@ -28,13 +31,16 @@ const GROUPS: &[&[(&str, Build)]] = &[
     activation::OPERATORS,
     conv::OPERATORS,
     elementwise::OPERATORS,
+    generate::OPERATORS,
     indexing::OPERATORS,
     matmul::OPERATORS,
     movement::OPERATORS,
     normalize::OPERATORS,
     pool::OPERATORS,
+    quantize::OPERATORS,
     reduce::OPERATORS,
     resize::OPERATORS,
+    selection::OPERATORS,
     shape::OPERATORS,
     softmax::OPERATORS,
 ];

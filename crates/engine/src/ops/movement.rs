@@ -53,7 +53,7 @@ fn concat(attributes: &Attributes) -> Result<Box<dyn Operator>, EngineError> {
                 let (a, b) = (&first.shape[..], &spec.shape[..]);
                 return invalid(format!("input {i} of shape {b:?} cannot follow {a:?} along axis {axis}"));
             }
-            shape[axis] = shape[axis].checked_add(spec.shape[axis]).unwrap_or(usize::MAX);
+            shape[axis] = shape[axis].saturating_add(spec.shape[axis]);
         }
         // The memory order of the input with the most elements.
         let main = specs.iter().rev().max_by_key(|spec| spec.len()).unwrap_or(&first);

@@ -12,7 +12,7 @@ pub(super) enum Residual {
     /// It lies as the output does, perhaps in the same memory.
     AsOutput,
     /// It lies otherwise: it is copied to the output first, which then is the residual.
-    Copied(Copy),
+    Copied(Box<Copy>),
 }
 
 impl Residual {
@@ -22,7 +22,8 @@ impl Residual {
             Some(input) if input.spec == *output => Ok(Residual::AsOutput),
             Some(input) if input.spec.shape == output.shape => {
                 let size = output.dtype.size();
-                Ok(Residual::Copied(Copy::new(&output.shape, &input.spec.strides, &output.strides, size)))
+                let copy = Copy::new(&output.shape, &input.spec.strides, &output.strides, size);
+                Ok(Residual::Copied(Box::new(copy)))
             }
             Some(input) => Err(EngineError::Invalid(format!(
                 "a residual of shape {:?} for an output of shape {:?}",

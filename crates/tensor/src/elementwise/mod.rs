@@ -7,17 +7,19 @@ mod cast;
 mod map;
 mod nest;
 mod number;
+mod quantize;
 mod ternary;
 mod unary;
 
 pub use binary::{BinaryOp, binary};
 pub use cast::cast;
 pub use map::{Kernel, Layout, Map};
+pub use quantize::{dequantize, quantize};
 pub use ternary::{clip, multiply_add, select};
 pub use unary::{UnaryOp, activation, is_inf, power, unary};
 
 pub(crate) use nest::{Nest, PARALLEL_GRAIN, Tile};
-pub(crate) use number::{Float, Integer, Number, with_float, with_integer, with_number, with_types};
+pub(crate) use number::{Number, with_float, with_number, with_types};
 
 #[cfg(test)]
 mod tests;

@@ -101,11 +101,6 @@ impl<const N: usize> Nest<N> {
         }
     }
 
-    /// Length of the innermost loop.
-    pub fn columns(&self) -> usize {
-        self.columns
-    }
-
     /// Whether the innermost loop steps through operand `k` without gaps.
     pub fn is_contiguous_inside(&self, k: usize, size: usize) -> bool {
         self.columns == 1 || self.column_strides[k] == size as isize

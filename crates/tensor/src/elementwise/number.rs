@@ -54,9 +54,7 @@ pub(crate) trait Float: Number {
     fn round_ties_even(self) -> Self;
     fn sqrt(self) -> Self;
     fn exp(self) -> Self;
-    fn exp_m1(self) -> Self;
     fn ln(self) -> Self;
-    fn ln_1p(self) -> Self;
     fn sin(self) -> Self;
     fn cos(self) -> Self;
     fn tan(self) -> Self;
@@ -152,7 +150,7 @@ macro_rules! float {
             fn is_infinite(self) -> bool {
                 $t::is_infinite(self)
             }
-            float!(@std $t: floor ceil round_ties_even sqrt exp exp_m1 ln ln_1p sin cos tan asin acos atan sinh cosh
+            float!(@std $t: floor ceil round_ties_even sqrt exp ln sin cos tan asin acos atan sinh cosh
                 tanh asinh acosh atanh);
         }
     };

@@ -1,5 +1,6 @@
 //! Kernels over tensors of every layout against plain loops over logical indices.
 
+use super::number::Integer;
 use super::*;
 use crate::view::for_each_offset;
 use crate::{Activation, DType, Tensor, View, broadcast_shape, channels_last_strides};
@@ -203,4 +204,24 @@ fn offsets_are_those_of_the_view() {
     let mut seen = Vec::new();
     for_each_offset(&[2, 2], &[10, -1], |offset| seen.push(offset));
     assert_eq!(seen, [0, -1, 10, 9]);
+}
+
+#[test]
+fn quantised_values_round_and_saturate() {
+    let x = [0.0f32, 2.5, 3.5, 1000.0, -1000.0, f32::NAN];
+    let (scale, zero_point) = ([1.0f32], [128u8]);
+    let (x, scale, zero_point) = (View::of(&[6], &x), View::of(&[], &scale), View::of(&[], &zero_point));
+    let mut codes = Tensor::zeros(DType::U8, &[6]).unwrap();
+    let to = codes.view();
+    let kernel = quantize(DType::U8).unwrap();
+    let map = Map::new(kernel, [layout(&to), layout(&x), layout(&scale), layout(&zero_point)]).unwrap();
+    map.run(&[&x, &scale, &zero_point], &mut codes.view_mut(), &ThreadPool::new(1));
+    assert_eq!(codes.slice::<u8>(), [128, 130, 132, 255, 0, 0]);
+    let codes = codes.view();
+    let mut back = Tensor::zeros(DType::F32, &[6]).unwrap();
+    let to = back.view();
+    let kernel = dequantize(DType::U8).unwrap();
+    let map = Map::new(kernel, [layout(&to), layout(&codes), layout(&scale), layout(&zero_point)]).unwrap();
+    map.run(&[&codes, &scale, &zero_point], &mut back.view_mut(), &ThreadPool::new(1));
+    assert_eq!(back.slice::<f32>(), [0.0, 2.0, 4.0, 127.0, -128.0, -128.0]);
 }

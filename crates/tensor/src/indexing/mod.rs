@@ -5,9 +5,11 @@
 
 mod gather;
 mod scatter;
+mod top_k;
 
 pub use gather::Gather;
 pub use scatter::{Scatter, ScatterReduction};
+pub use top_k::{OneHot, TopK, keep_triangle};
 
 use crate::{DType, View};
 

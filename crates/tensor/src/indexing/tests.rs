@@ -97,3 +97,54 @@ fn updates_replace_and_reduce() {
     plan.run(&indices, &updates, &mut ViewMut::of(&[3, 2], &mut data));
     assert_eq!(data, [30, 40, 0, 0, 10, 20]);
 }
+
+#[test]
+fn the_first_of_equals_comes_first() {
+    let data = [3.0f32, 1.0, 3.0, f32::NAN, 2.0, 0.0, 5.0, 5.0, 5.0, -1.0];
+    let view = View::of(&[2, 5], &data);
+    let select = |k: usize, largest| {
+        let (mut values, mut indices) = (vec![0.0f32; 2 * k], vec![0i64; 2 * k]);
+        let strides = [k as isize, 1];
+        let shape = [2, k];
+        let to = |dtype| Layout { dtype, shape: &shape, strides: &strides };
+        let plan = TopK::new(layout(&view), 1, to(DType::F32), to(DType::I64), largest);
+        let mut scratch = vec![0u64; 5];
+        plan.unwrap().run(
+            &view,
+            &mut ViewMut::of(&shape, &mut values),
+            &mut ViewMut::of(&shape, &mut indices),
+            &mut scratch,
+        );
+        (values, indices)
+    };
+    assert_eq!(select(3, true).1, [3, 0, 2, 1, 2, 3]);
+    assert_eq!(select(2, false), (vec![1.0, 2.0, -1.0, 0.0], vec![1, 4, 4, 0]));
+    assert_eq!(select(5, false).1, [1, 4, 0, 2, 3, 4, 0, 1, 2, 3]);
+    assert!(select(0, true).0.is_empty());
+}
+
+#[test]
+fn one_hot_codes_and_triangles() {
+    let places = [1i64, -1, 7];
+    let indices = View::of(&[3], &places);
+    let (off, on) = ([2.0f32], [5.0f32]);
+    for (axis, expected) in
+        [(1, [2., 5., 2., 2., 2., 5., 2., 2., 2.]), (0, [2., 2., 2., 5., 2., 2., 2., 5., 2.])]
+    {
+        let mut found = [0.0f32; 9];
+        let to = Layout { dtype: DType::F32, shape: &[3, 3], strides: &[3, 1] };
+        let plan = OneHot::new(layout(&indices), axis, to).unwrap();
+        plan.run(&indices, &View::of(&[], &off), &View::of(&[], &on), &mut ViewMut::of(&[3, 3], &mut found));
+        assert_eq!(found, expected);
+    }
+    let triangle = |k, upper| {
+        let mut matrix = [1u8; 6];
+        keep_triangle(&mut ViewMut::of(&[2, 3], &mut matrix), k, upper, &ThreadPool::new(1));
+        matrix
+    };
+    assert_eq!(triangle(0, true), [1, 1, 1, 0, 1, 1]);
+    assert_eq!(triangle(1, true), [0, 1, 1, 0, 0, 1]);
+    assert_eq!(triangle(0, false), [1, 0, 0, 1, 1, 0]);
+    assert_eq!(triangle(-9, false), [0; 6]);
+    assert_eq!(triangle(i64::MIN, true), [1; 6]);
+}

@@ -148,7 +148,7 @@ unsafe fn columns<T: Copy>(
                 done += 1;
                 let mut full = done;
                 for level in 0..LEVELS - 1 {
-                    if full % RUN != 0 {
+                    if !full.is_multiple_of(RUN) {
                         break;
                     }
                     full /= RUN;
@@ -184,7 +184,7 @@ unsafe fn one<T: Copy>(
     let mut rounds = 0;
     let mut settle = |lanes: &mut [T; LANES]| {
         rounds += 1;
-        if rounds % RUN == 0 {
+        if usize::is_multiple_of(rounds, RUN) {
             for (total, lane) in totals.iter_mut().zip(lanes) {
                 *total = join(*total, *lane);
                 *lane = start;
