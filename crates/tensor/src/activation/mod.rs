@@ -58,6 +58,9 @@ pub(crate) mod math;
 
 /// Runs `$body` with `$f` bound to the activation's function of a vector, the kind chosen outside of `$body`, so
 /// that a loop in it has no branch.
+///
+/// The functions must be inlined always: compiled apart they would lack the level's instructions, and every intrinsic
+/// in them would be a call.
 macro_rules! with_function {
     ($activation:expr, $simd:ident, $f:ident => $body:expr) => {
         with_function!(@arms $activation, $simd, $f, $body;
@@ -66,14 +69,14 @@ macro_rules! with_function {
                 $simd::select_lt(x, $simd::splat(0.0), $simd::mul(x, $simd::splat(alpha)), x)
             };
             Clip { min, max } => |x| $simd::min($simd::splat(max), $simd::max($simd::splat(min), x));
-            Sigmoid => math::sigmoid::<$simd>;
+            Sigmoid => |x| math::sigmoid::<$simd>(x);
             HardSigmoid { alpha, beta } => |x| clip_line::<$simd>(x, alpha, beta);
             ScaledHardSigmoid { alpha, beta } => |x| $simd::mul(x, clip_line::<$simd>(x, alpha, beta));
             Silu { alpha } => |x| {
                 let e = math::exp::<$simd>($simd::mul(x, $simd::splat(-alpha)));
                 $simd::div(x, $simd::add(e, $simd::splat(1.0)))
             };
-            Tanh => math::tanh::<$simd>;
+            Tanh => |x| math::tanh::<$simd>(x);
             Gelu => |x| {
                 let e = math::erf::<$simd>($simd::mul(x, $simd::splat(std::f32::consts::FRAC_1_SQRT_2)));
                 let half = $simd::mul(x, $simd::splat(0.5));
@@ -101,19 +104,22 @@ macro_rules! with_function {
                 let below = $simd::min(zero, $simd::mul(curve, $simd::splat(alpha)));
                 $simd::add($simd::max(zero, x), below)
             };
-            Mish => math::mish::<$simd>;
-            Softplus => math::softplus::<$simd>;
+            Mish => |x| math::mish::<$simd>(x);
+            Softplus => |x| math::softplus::<$simd>(x);
             Softsign => |x| $simd::div(x, $simd::add($simd::abs(x), $simd::splat(1.0)));
             ThresholdedRelu { alpha } => |x| $simd::select_lt($simd::splat(alpha), x, x, $simd::splat(0.0));
-            Erf => math::erf::<$simd>;
-            Exp => math::exp::<$simd>;
+            Erf => |x| math::erf::<$simd>(x);
+            Exp => |x| math::exp::<$simd>(x);
         )
     };
     (@arms $activation:expr, $simd:ident, $f:ident, $body:expr;
-     $($kind:ident $({ $($parameter:ident),* })? => $function:expr;)*) => {
+     $($kind:ident $({ $($parameter:ident),* })? => |$x:ident| $function:expr;)*) => {
         match $activation {
             $(Activation::$kind $({ $($parameter),* })? => {
-                let $f = $function;
+                let $f = ::core::convert::identity(
+                    #[inline(always)]
+                    |$x: <$simd as Simd>::V| $function,
+                );
                 $body
             })*
         }

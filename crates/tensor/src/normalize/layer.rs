@@ -86,21 +86,36 @@ impl LayerNorm {
         let n = self.size;
         // SAFETY: every access is below n, as granted by the caller.
         unsafe {
-            let mean = if self.centred { sum::<S>(from, n, |x| x, |x| x) / n as f32 } else { 0.0 };
-            let centre = S::splat(mean);
-            let square = |x: S::V| {
-                let x = S::sub(x, centre);
-                S::mul(x, x)
+            let mean = if self.centred {
+                sum::<S>(
+                    from,
+                    n,
+                    |x| x,
+                    #[inline(always)]
+                    |x| x,
+                ) / n as f32
+            } else {
+                0.0
             };
-            let squares = sum::<S>(from, n, |x| (x - mean) * (x - mean), square);
+            let centre = S::splat(mean);
+            let squares = sum::<S>(
+                from,
+                n,
+                |x| (x - mean) * (x - mean),
+                #[inline(always)]
+                |x| {
+                    let x = S::sub(x, centre);
+                    S::mul(x, x)
+                },
+            );
             let inverse = 1.0 / (squares / n as f32 + self.epsilon).sqrt();
             let factor = S::splat(inverse);
-            let normal = |x: S::V, scale: S::V| S::mul(S::mul(S::sub(x, centre), factor), scale);
             let mut i = 0;
             while i < n {
                 let lanes = S::LANES.min(n - i);
                 let x = S::load_partial(from.add(i), lanes);
-                let mut y = normal(x, S::load_partial(scale.as_ptr().add(i), lanes));
+                let scale = S::load_partial(scale.as_ptr().add(i), lanes);
+                let mut y = S::mul(S::mul(S::sub(x, centre), factor), scale);
                 if let Some(bias) = bias {
                     y = S::add(y, S::load_partial(bias.as_ptr().add(i), lanes));
                 }

@@ -68,7 +68,10 @@ unsafe fn row<S: Simd>(from: *const f32, to: *mut f32, n: usize, logarithm: bool
             S::store_partial(to.add(whole), if logarithm { x } else { e }, rest);
         }
         let finish = S::splat(if logarithm { sum.ln() } else { 1.0 / sum });
-        let last = |y: S::V| if logarithm { S::sub(y, finish) } else { S::mul(y, finish) };
+        let last = std::convert::identity(
+            #[inline(always)]
+            |y: S::V| if logarithm { S::sub(y, finish) } else { S::mul(y, finish) },
+        );
         for i in (0..whole).step_by(S::LANES) {
             S::store(to.add(i), last(S::load(to.add(i))));
         }
@@ -94,7 +97,13 @@ unsafe fn columns<S: Simd>(
     // SAFETY: row i and columns below n are granted by the caller; the arrays have COLUMNS >= n values.
     unsafe {
         for i in 0..count {
-            each::<S>(n, from.add(i * stride), peaks.as_mut_ptr(), |x, peak| S::max(peak, x));
+            each::<S>(
+                n,
+                from.add(i * stride),
+                peaks.as_mut_ptr(),
+                #[inline(always)]
+                |x, peak| S::max(peak, x),
+            );
         }
         for i in 0..count {
             let (from, to) = (from.add(i * stride), to.add(i * stride));
@@ -116,9 +125,15 @@ unsafe fn columns<S: Simd>(
             *sum = if logarithm { sum.ln() } else { 1.0 / *sum };
         }
         for i in 0..count {
-            each::<S>(n, sums.as_ptr(), to.add(i * stride), |finish, y| {
-                if logarithm { S::sub(y, finish) } else { S::mul(y, finish) }
-            });
+            each::<S>(
+                n,
+                sums.as_ptr(),
+                to.add(i * stride),
+                #[inline(always)]
+                |finish, y| {
+                    if logarithm { S::sub(y, finish) } else { S::mul(y, finish) }
+                },
+            );
         }
     }
 }
