@@ -11,6 +11,7 @@ import onnx
 import onnxruntime
 import pytest
 from bench.reference_networks import NETWORKS
+from PIL import Image, ImageDraw, ImageFont
 
 from vedette import _native, hub
 from vedette.model.graph import Array, Graph
@@ -38,7 +39,7 @@ MODELS = [
     *(f"light/{name}" for name in _LIGHT),
 ]
 
-# What the issue asks for: far above the rounding of float32 sums in another order, far below a wrong formula.
+# What was asked for: far above the rounding of float32 sums in another order, far below a wrong formula.
 _TOLERANCE = 1e-4
 
 
@@ -61,15 +62,11 @@ def prepared(name: str) -> tuple[Graph, list[tuple[list[Array], list[Array]]]]:
     session = onnxruntime.InferenceSession(
         model.SerializeToString(), options, providers=["CPUExecutionProvider"]
     )
-    random = np.random.default_rng(7)
+    (given,) = session.get_inputs()
     pairs = []
     for shape in shapes:
-        inputs = [
-            random.normal(0, 1, shape if len(value.shape) == 4 else value.shape).astype(np.float32)
-            for value in session.get_inputs()
-        ]
-        names = [value.name for value in session.get_inputs()]
-        pairs.append((inputs, session.run(None, dict(zip(names, inputs, strict=True)))))
+        x = written(shape)
+        pairs.append(([x], session.run(None, {given.name: x})))
     return compile_graph(read_proto(model, _native.supported_operators()).graph), pairs
 
 
@@ -86,6 +83,23 @@ def test_outputs_equal_those_of_onnx_runtime(name: str, isa: str, threads: int) 
                 assert actual.shape == reference.shape
                 assert actual.dtype == reference.dtype
                 assert relative_error(actual, reference) < _TOLERANCE
+
+
+def written(shape: Shape) -> Array:
+    """Images of dark text on a noisy light ground, from -1 to 1.
+
+    A detector that finds no text gives nearly nothing, of which ONNX Runtime's sigmoid, which is off by up to
+    1e-7, is a large part.
+    """
+    batch, channels, height, width = shape
+    random = np.random.default_rng(7)
+    font = ImageFont.load_default(max(16, min(height // 3, 40)))
+    image = Image.new("L", (width, height), 230)
+    for top in range(2, height, int(font.size * 1.5)):
+        ImageDraw.Draw(image).text((2, top), "Vedette 1234567 always awake, travelling light", 20, font)
+    plane = np.asarray(image, np.float32) / 127.5 - 1
+    noise = random.normal(0, 0.05, (batch, channels, height, width))
+    return np.ascontiguousarray(plane + noise, np.float32)
 
 
 def relative_error(actual: Array, reference: Array) -> float:

@@ -20,7 +20,8 @@ pub(super) const OPERATORS: &[(&str, Build)] = &[
     }),
     ("SpaceToDepth", |attributes| {
         let block = block_size(attributes)?;
-        operator(move |context| plan_space_to_depth(context, block))
+        let columns = one_of(attributes, "mode", "DCR", &[("DCR", false), ("CRD", true)])?;
+        operator(move |context| plan_space_to_depth(context, block, columns))
     }),
     ("Pad", |attributes| {
         let modes = [
@@ -158,7 +159,11 @@ fn plan_depth_to_space(
     plan_rearrange(spec, output.clone(), &seen, &read, &written)
 }
 
-fn plan_space_to_depth(context: &PlanContext<'_>, block: usize) -> Result<Planned, EngineError> {
+fn plan_space_to_depth(
+    context: &PlanContext<'_>,
+    block: usize,
+    columns: bool,
+) -> Result<Planned, EngineError> {
     let spec = image_spec(context)?;
     let &[n, c, h, w] = &spec.shape[..] else { return invalid("expected rank 4") };
     if h % block != 0 || w % block != 0 {
@@ -170,8 +175,13 @@ fn plan_space_to_depth(context: &PlanContext<'_>, block: usize) -> Result<Planne
     let (from, inside) = (&spec.strides, block as isize);
     let read = [from[0], from[1], from[2] * inside, from[2], from[3] * inside, from[3]];
     let to = &output.strides;
-    let column = to[1] * c as isize;
-    let written = [to[0], to[1], to[2], column * inside, to[3], column];
+    let (each, count) = (to[1], c as isize);
+    // Channels are [block, block, C] (DCR) or [C, block, block] (CRD).
+    let [channel, row, column] = match columns {
+        false => [each, each * count * inside, each * count],
+        true => [each * inside * inside, each * inside, each],
+    };
+    let written = [to[0], channel, to[2], row, to[3], column];
     plan_rearrange(spec, output.clone(), &seen, &read, &written)
 }
 

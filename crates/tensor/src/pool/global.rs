@@ -199,31 +199,41 @@ impl GlobalPoolPlan {
                         let left = self.channels - channel;
                         let mut at = line.wrapping_offset(first as isize * pixel_step).wrapping_add(channel);
                         let to = sums.as_mut_ptr().wrapping_add(channel);
+                        // Even and odd pixels are summed apart, as each addition waits for the one before; and for
+                        // every channel alike, so that equal channels have equal means.
                         if left >= 4 * S::LANES {
-                            let mut sum = [start; 4];
-                            for _ in 0..run {
-                                for (i, sum) in sum.iter_mut().enumerate() {
-                                    *sum = combine(*sum, S::load(at.add(i * S::LANES)));
+                            let (mut even, mut odd) = ([start; 4], [start; 4]);
+                            for _ in 0..run / 2 {
+                                let next = at.wrapping_offset(pixel_step);
+                                for (i, (even, odd)) in even.iter_mut().zip(&mut odd).enumerate() {
+                                    *even = combine(*even, S::load(at.add(i * S::LANES)));
+                                    *odd = combine(*odd, S::load(next.add(i * S::LANES)));
                                 }
-                                at = at.wrapping_offset(pixel_step);
+                                at = next.wrapping_offset(pixel_step);
                             }
-                            for (i, sum) in sum.iter().enumerate() {
+                            for (i, (mut even, odd)) in even.into_iter().zip(odd).enumerate() {
+                                if run % 2 == 1 {
+                                    even = combine(even, S::load(at.add(i * S::LANES)));
+                                }
                                 let to = to.add(i * S::LANES);
-                                let total = self.join::<S>(S::load(to), *sum);
-                                S::store(to, total);
+                                let sum = self.join::<S>(even, odd);
+                                S::store(to, self.join::<S>(S::load(to), sum));
                             }
                             channel += 4 * S::LANES;
                         } else {
                             let lanes = S::LANES.min(left);
-                            // Two sums, as each addition waits for the one before.
-                            let mut sum = [start; 2];
-                            for i in 0..run {
-                                sum[i % 2] = combine(sum[i % 2], S::load_partial(at, lanes));
-                                at = at.wrapping_offset(pixel_step);
+                            let (mut even, mut odd) = (start, start);
+                            for _ in 0..run / 2 {
+                                let next = at.wrapping_offset(pixel_step);
+                                even = combine(even, S::load_partial(at, lanes));
+                                odd = combine(odd, S::load_partial(next, lanes));
+                                at = next.wrapping_offset(pixel_step);
                             }
-                            let sum = self.join::<S>(sum[0], sum[1]);
-                            let total = self.join::<S>(S::load_partial(to, lanes), sum);
-                            S::store_partial(to, total, lanes);
+                            if run % 2 == 1 {
+                                even = combine(even, S::load_partial(at, lanes));
+                            }
+                            let sum = self.join::<S>(even, odd);
+                            S::store_partial(to, self.join::<S>(S::load_partial(to, lanes), sum), lanes);
                             channel += lanes;
                         }
                     }
