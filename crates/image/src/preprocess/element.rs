@@ -1,0 +1,44 @@
+use half::f16;
+
+/// An element type of batches.
+pub trait Element: Copy + Send + Sync + 'static {
+    /// The nearest value, halves to even, saturating.
+    fn from_f32(value: f32) -> Self;
+}
+
+impl Element for f32 {
+    #[inline(always)]
+    fn from_f32(value: f32) -> f32 {
+        value
+    }
+}
+
+impl Element for f16 {
+    #[inline(always)]
+    fn from_f32(value: f32) -> f16 {
+        f16::from_f32(value)
+    }
+}
+
+impl Element for u8 {
+    #[inline(always)]
+    fn from_f32(value: f32) -> u8 {
+        value.round_ties_even() as u8
+    }
+}
+
+impl Element for i8 {
+    #[inline(always)]
+    fn from_f32(value: f32) -> i8 {
+        value.round_ties_even() as i8
+    }
+}
+
+/// `value * scale + offset`, not fused, so that every level gives the same bits.
+#[inline(always)]
+pub fn affine<S, T: Element>(row: &[i16], scale: f32, offset: f32, out: &mut [T]) {
+    let _level = std::marker::PhantomData::<S>;
+    for (target, &value) in out.iter_mut().zip(row) {
+        *target = T::from_f32(f32::from(value) * scale + offset);
+    }
+}

@@ -1,0 +1,115 @@
+//! The row kernels, each at the level asked for.
+
+use super::plan::{HorizontalPlan, RowWeights};
+use super::scalar;
+use vedette_simd::{Isa, Level};
+
+#[cfg(target_arch = "x86_64")]
+use super::x86;
+
+/// The weighted sum of `rows` (an even number of them, the missing one repeated) for `out.len()` columns.
+///
+/// # Safety
+/// Each row must be readable for `out.len()` bytes.
+pub unsafe fn vertical(isa: Isa, rows: &[*const u8], weights: RowWeights<'_>, out: &mut [i16]) {
+    assert!(rows.len() == weights.single.len().next_multiple_of(2));
+    let (len, target) = (out.len(), out.as_mut_ptr());
+    // SAFETY: the level is there; rows and output are `len` long.
+    let done = unsafe {
+        match (isa.level(), weights.bytes) {
+            #[cfg(target_arch = "x86_64")]
+            (Level::Avx512, Some(bytes)) => {
+                x86::vertical_narrow_avx512(rows, bytes, weights.shift, len, target)
+            }
+            #[cfg(target_arch = "x86_64")]
+            (Level::Avx512, None) => x86::vertical_wide_avx512(rows, weights, len, target),
+            #[cfg(target_arch = "x86_64")]
+            (Level::Avx2, Some(bytes)) => x86::vertical_narrow_avx2(rows, bytes, weights.shift, len, target),
+            #[cfg(target_arch = "x86_64")]
+            (Level::Avx2, None) => x86::vertical_wide_avx2(rows, weights, len, target),
+            _ => 0,
+        }
+    };
+    // SAFETY: the columns lie in every row and in the output.
+    unsafe { scalar::vertical(rows, weights.single, weights.shift, done..len, target) }
+}
+
+/// Spreads `width` interleaved pixels over planes `stride` apart.
+pub fn deinterleave(isa: Isa, row: &[i16], channels: usize, width: usize, planes: &mut [i16], stride: usize) {
+    assert!(row.len() >= width * channels && planes.len() >= (channels - 1) * stride + width);
+    if channels == 1 {
+        planes[..width].copy_from_slice(&row[..width]);
+        return;
+    }
+    #[allow(unused_variables, reason = "only vector levels use the pointers")]
+    let (source, target) = (row.as_ptr(), planes.as_mut_ptr());
+    // SAFETY: the level is there, and the lengths were checked above.
+    let done = unsafe {
+        match (isa.level(), channels) {
+            #[cfg(target_arch = "x86_64")]
+            (Level::Avx512, 2) => x86::deinterleave_avx512::<2>(source, width, target, stride),
+            #[cfg(target_arch = "x86_64")]
+            (Level::Avx512, 3) => x86::deinterleave_avx512::<3>(source, width, target, stride),
+            #[cfg(target_arch = "x86_64")]
+            (Level::Avx512, 4) => x86::deinterleave_avx512::<4>(source, width, target, stride),
+            #[cfg(target_arch = "x86_64")]
+            (Level::Avx2, 2) => x86::deinterleave_avx2::<2>(source, width, target, stride),
+            #[cfg(target_arch = "x86_64")]
+            (Level::Avx2, 3) => x86::deinterleave_avx2::<3>(source, width, target, stride),
+            #[cfg(target_arch = "x86_64")]
+            (Level::Avx2, 4) => x86::deinterleave_avx2::<4>(source, width, target, stride),
+            _ => 0,
+        }
+    };
+    scalar::deinterleave(&row[..width * channels], channels, done, planes, stride);
+}
+
+/// The horizontal pass over one plane.
+pub fn horizontal(isa: Isa, plan: &HorizontalPlan, row: &[i16], out: &mut [i16]) {
+    assert!(row.len() >= plan.padded_input && out.len() >= plan.padded_output());
+    if plan.identity {
+        out[..plan.output].copy_from_slice(&row[..plan.output]);
+        return;
+    }
+    #[cfg(target_arch = "x86_64")]
+    if isa.level() >= Level::Avx512
+        && let Some(windows) = &plan.windows
+    {
+        // SAFETY: the level is there, and the lengths were checked above.
+        unsafe { x86::horizontal_windows(windows, row.as_ptr(), out.as_mut_ptr()) };
+        return;
+    }
+    #[cfg(target_arch = "x86_64")]
+    if isa.level() >= Level::Avx2 {
+        // SAFETY: the level is there, and the lengths were checked above.
+        unsafe { x86::horizontal_avx2(plan, row.as_ptr(), out.as_mut_ptr()) };
+        return;
+    }
+    let taps = plan.chunk * plan.chunks;
+    for ((value, weights), &start) in out.iter_mut().zip(plan.plain.chunks_exact(taps)).zip(&plan.starts) {
+        *value = scalar::horizontal(&row[start as usize..][..taps], weights);
+    }
+}
+
+/// Rounds fixed-point planes to levels and interleaves them into `out`.
+pub fn interleave(isa: Isa, planes: &[i16], stride: usize, fraction: u32, channels: usize, out: &mut [u8]) {
+    let width = out.len() / channels;
+    assert!(planes.len() >= (channels - 1) * stride + width && out.len() == width * channels);
+    #[allow(unused_variables, reason = "only vector levels use the pointers")]
+    let (source, target) = (planes.as_ptr(), out.as_mut_ptr());
+    // SAFETY: the level is there, and the lengths were checked above.
+    let done = unsafe {
+        match (isa.level() >= Level::Avx2, channels) {
+            #[cfg(target_arch = "x86_64")]
+            (true, 1) => x86::interleave_avx2::<1>(source, stride, fraction, width, target),
+            #[cfg(target_arch = "x86_64")]
+            (true, 2) => x86::interleave_avx2::<2>(source, stride, fraction, width, target),
+            #[cfg(target_arch = "x86_64")]
+            (true, 3) => x86::interleave_avx2::<3>(source, stride, fraction, width, target),
+            #[cfg(target_arch = "x86_64")]
+            (true, 4) => x86::interleave_avx2::<4>(source, stride, fraction, width, target),
+            _ => 0,
+        }
+    };
+    scalar::interleave(planes, stride, fraction, channels, done, out);
+}

@@ -1,0 +1,229 @@
+//! Weights in the fixed point and order the row kernels take, made once for a pair of sizes.
+
+use super::Taps;
+
+/// Fraction bits of the vertical weights of plans with more than [`NARROW_TAPS`] rows a row.
+const WIDE_BITS: u32 = 13;
+/// Most rows a row whose weights are split into signed bytes, `weight = (high << shift) + low`: the sums of high parts
+/// and of low parts then fit 16 bits, and so do twice as many columns in a register.
+const NARROW_TAPS: usize = 16;
+/// Fraction bits of the horizontal weights.
+pub const HORIZONTAL_BITS: u32 = 14;
+/// Outputs the horizontal kernel makes at once.
+pub const GROUP: usize = 8;
+/// Outputs the windowed horizontal kernel makes at once, and the samples it takes them from: two registers.
+pub const WINDOW_GROUP: usize = 16;
+/// See [`WINDOW_GROUP`].
+pub const WINDOW: usize = 64;
+/// Order of a group's outputs in its weights: the two 128-bit lanes of a register hold outputs four apart.
+const LANE_ORDER: [usize; GROUP] = [0, 4, 1, 5, 2, 6, 3, 7];
+/// The same where a lane holds two outputs of four weights.
+const SHORT_ORDER: [usize; GROUP] = [0, 1, 4, 5, 2, 3, 6, 7];
+
+/// The vertical pass: which rows make each output row, and with which weights.
+#[derive(Debug)]
+pub struct VerticalPlan {
+    starts: Vec<u32>,
+    counts: Vec<u32>,
+    offsets: Vec<u32>,
+    weights: Vec<i16>,
+    pairs: Vec<i32>,
+    bytes: Vec<[i16; 2]>,
+    widest: usize,
+    shift: u32,
+    narrow: bool,
+}
+
+/// The weights of one output row in every form a level wants.
+#[derive(Clone, Copy, Debug)]
+pub struct RowWeights<'a> {
+    /// One weight a row.
+    pub single: &'a [i16],
+    /// Two neighbouring weights in a 32-bit lane, for `vpmaddwd`. A missing second has weight 0.
+    pub pairs: &'a [i32],
+    /// The high bytes and the low bytes of two neighbouring weights, for `vpmaddubsw`, if the plan is narrow.
+    pub bytes: Option<&'a [[i16; 2]]>,
+    /// How far sums are shifted to the right.
+    pub shift: u32,
+}
+
+impl VerticalPlan {
+    /// From the taps of the rows, for results with `fraction` fraction bits.
+    pub fn new(taps: &Taps, fraction: u32) -> VerticalPlan {
+        let widest = taps.widest();
+        let narrow = widest <= NARROW_TAPS;
+        // Low parts of `widest` rows must sum to at most 128: 128 * 255 is the last multiple that fits 16 bits.
+        let low_bits = 8 - widest.max(4).next_power_of_two().trailing_zeros().min(8);
+        let shift = if narrow { low_bits } else { WIDE_BITS - fraction };
+        let mut plan = VerticalPlan {
+            starts: Vec::new(),
+            counts: Vec::new(),
+            offsets: Vec::new(),
+            weights: Vec::new(),
+            pairs: Vec::new(),
+            bytes: Vec::new(),
+            widest,
+            shift,
+            narrow,
+        };
+        for y in 0..taps.len() {
+            let offset = plan.weights.len();
+            let (start, weights) = taps.quantized(y, fraction + shift);
+            plan.starts.push(start as u32);
+            plan.offsets.push(offset as u32);
+            plan.weights.extend(weights);
+            plan.counts.push((plan.weights.len() - offset) as u32);
+            plan.weights.resize(plan.weights.len().next_multiple_of(2), 0);
+            for two in plan.weights[offset..].as_chunks::<2>().0 {
+                plan.pairs.push(i32::from(two[0] as u16) | i32::from(two[1]) << 16);
+                if narrow {
+                    // A weight of one would need a high part of 128; its low part takes the rest.
+                    let high = two.map(|weight| ((weight + (1 << (shift - 1))) >> shift).min(127));
+                    let low = [0, 1].map(|i| two[i] - (high[i] << shift));
+                    let bytes = |parts: [i16; 2]| i16::from_le_bytes(parts.map(|part| part as i8 as u8));
+                    plan.bytes.push([bytes(high), bytes(low)]);
+                }
+            }
+        }
+        plan
+    }
+
+    /// Output rows.
+    pub fn len(&self) -> usize {
+        self.starts.len()
+    }
+
+    /// Most rows that make one output row.
+    pub fn widest(&self) -> usize {
+        self.widest
+    }
+
+    /// The first row and the number of rows that make output row `y`.
+    pub fn rows(&self, y: usize) -> (usize, usize) {
+        (self.starts[y] as usize, self.counts[y] as usize)
+    }
+
+    /// The weights of output row `y`.
+    pub fn weights(&self, y: usize) -> RowWeights<'_> {
+        let (offset, count) = (self.offsets[y] as usize, self.counts[y] as usize);
+        let pairs = offset / 2..offset / 2 + count.div_ceil(2);
+        RowWeights {
+            single: &self.weights[offset..offset + count],
+            pairs: &self.pairs[pairs.clone()],
+            bytes: self.narrow.then(|| &self.bytes[pairs]),
+            shift: self.shift,
+        }
+    }
+}
+
+/// The horizontal pass over one plane.
+#[derive(Debug)]
+pub struct HorizontalPlan {
+    /// First sample of each output, padded to whole groups.
+    pub starts: Vec<u32>,
+    /// Weights of each group: pair of outputs by pair in lane order, within it chunk by chunk, output by output, tap by
+    /// tap.
+    pub weights: Vec<i16>,
+    /// The same weights output by output, `chunk * chunks` of each, for the oracle.
+    pub plain: Vec<i16>,
+    /// The same for the windowed kernel, where every group of outputs lies close enough together.
+    pub windows: Option<Windows>,
+    /// Taps in a chunk: 4 or 8.
+    pub chunk: usize,
+    /// Chunks of each output.
+    pub chunks: usize,
+    /// Outputs.
+    pub output: usize,
+    /// Samples a row must have readable: the kernels read whole chunks.
+    pub padded_input: usize,
+    /// Whether every output is the sample of its own number.
+    pub identity: bool,
+}
+
+impl HorizontalPlan {
+    /// From the taps of the columns, the first `skip` of which are not in the rows.
+    pub fn new(taps: &Taps, skip: usize) -> HorizontalPlan {
+        let widest = taps.widest();
+        let chunk = if widest <= 4 { 4 } else { 8 };
+        let chunks = widest.div_ceil(chunk).max(1);
+        let groups = taps.len().div_ceil(GROUP);
+        let mut plan = HorizontalPlan {
+            starts: vec![0; groups * GROUP],
+            weights: vec![0; groups * GROUP * chunks * chunk],
+            plain: vec![0; taps.len() * chunks * chunk],
+            windows: None,
+            chunk,
+            chunks,
+            output: taps.len(),
+            padded_input: taps.used().len() + (chunks * chunk).max(WINDOW),
+            identity: taps.is_identity(),
+        };
+        for x in 0..taps.len() {
+            let (start, weights) = taps.quantized(x, HORIZONTAL_BITS);
+            plan.starts[x] = (start - skip) as u32;
+            for (tap, weight) in weights.enumerate() {
+                let place = plan.weight_place(x, tap);
+                plan.weights[place] = weight;
+                plan.plain[x * chunks * chunk + tap] = weight;
+            }
+        }
+        plan.windows = Windows::new(&plan, widest);
+        plan
+    }
+
+    /// Outputs a row of results must have writable.
+    pub fn padded_output(&self) -> usize {
+        self.starts.len().next_multiple_of(WINDOW_GROUP)
+    }
+
+    /// Where the weight of a tap of an output stands.
+    fn weight_place(&self, x: usize, tap: usize) -> usize {
+        let order = if self.chunk == 4 { SHORT_ORDER } else { LANE_ORDER };
+        let slot = order.iter().position(|&output| output == x % GROUP).unwrap_or(0);
+        let chunk = (x / GROUP * (GROUP / 2) + slot / 2) * self.chunks + tap / self.chunk;
+        (chunk * 2 + slot % 2) * self.chunk + tap % self.chunk
+    }
+}
+
+/// The horizontal pass as permutations of a window of the row: no sums across lanes are needed.
+#[derive(Debug)]
+pub struct Windows {
+    /// First sample of each group's window.
+    pub starts: Vec<u32>,
+    /// For each output of a group, the places of its first two samples in the window.
+    pub places: Vec<[i16; 2 * WINDOW_GROUP]>,
+    /// The weights of two neighbouring taps of each output, `pairs` of them a group.
+    pub weights: Vec<[i16; 2 * WINDOW_GROUP]>,
+    /// Pairs of taps of each output.
+    pub pairs: usize,
+}
+
+impl Windows {
+    fn new(plan: &HorizontalPlan, widest: usize) -> Option<Windows> {
+        let taps = plan.chunk * plan.chunks;
+        let pairs = widest.div_ceil(2);
+        let mut windows = Windows { starts: Vec::new(), places: Vec::new(), weights: Vec::new(), pairs };
+        for group in (0..plan.output).step_by(WINDOW_GROUP) {
+            let outputs = group..(group + WINDOW_GROUP).min(plan.output);
+            let start = plan.starts[outputs.clone()].iter().copied().min()?;
+            let mut places = [0; 2 * WINDOW_GROUP];
+            for x in outputs.clone() {
+                let place = (plan.starts[x] - start) as usize;
+                if place + 2 * pairs > WINDOW {
+                    return None;
+                }
+                places[2 * (x - group)..][..2].copy_from_slice(&[place as i16, place as i16 + 1]);
+            }
+            windows.starts.push(start);
+            windows.places.push(places);
+            for pair in 0..pairs {
+                let mut weights = [0; 2 * WINDOW_GROUP];
+                for x in outputs.clone() {
+                    weights[2 * (x - group)..][..2].copy_from_slice(&plan.plain[x * taps + 2 * pair..][..2]);
+                }
+                windows.weights.push(weights);
+            }
+        }
+        Some(windows)
+    }
+}
