@@ -1,3 +1,8 @@
+mod arrays;
+pub mod elements;
+pub mod operations;
+pub mod preprocess;
+
 use crate::errors::{IMAGE, INPUT, compute};
 use numpy::ndarray::{Array1, Array2, Array3};
 use numpy::{

@@ -15,6 +15,15 @@ mod _native {
     #[pymodule_export]
     use super::engine::{Engine, supported_operators};
     #[pymodule_export]
+    use super::image::elements::{absdiff, normalize, threshold};
+    #[pymodule_export]
+    use super::image::operations::{
+        blur, convert_color, copy_image, histogram, letterbox_image, otsu_threshold, resize_image,
+        threshold_adaptive, to_gray, warp,
+    };
+    #[pymodule_export]
+    use super::image::preprocess::Preprocess;
+    #[pymodule_export]
     use super::image::{
         best_classes, composite, crop_lines, decode_image, decode_image_file, encode_image, find_text_boxes,
         resize_normalize,

@@ -1,0 +1,459 @@
+//! Operations on whole images: resizing, colour, geometry, filters.
+
+use super::arrays::{Array, Images, Kind, input_error, level, output, output_images, pool, work};
+use numpy::PyArray1;
+use pyo3::prelude::*;
+use vedette_image::blur::{Border, Kernel, blur as blur_image};
+use vedette_image::color::{Conversion, convert, decode_yuv};
+use vedette_image::gray::{Luma, Weights, to_gray as gray};
+use vedette_image::histogram::{histogram as count, otsu};
+use vedette_image::preprocess::{Source, letterbox as fit};
+use vedette_image::resample::{Edge, Filter, Pixel, Sampling, resize};
+use vedette_image::warp::{inverse, warp as warp_image};
+use vedette_image::{Frame, FrameMut, Sample};
+
+/// The convention of a filter's name and a profile's.
+pub fn sampling(py: Python<'_>, filter: &str, antialias: bool, profile: &str) -> PyResult<Sampling> {
+    let chosen = match filter {
+        "nearest" => Filter::Nearest,
+        "bilinear" => Filter::Bilinear,
+        "bicubic" => Filter::Bicubic,
+        "lanczos3" => Filter::Lanczos3,
+        "area" => Filter::Area,
+        _ => {
+            return Err(input_error(
+                py,
+                format!("filter is {filter:?}; it can be nearest, bilinear, bicubic, lanczos3 or area"),
+            ));
+        }
+    };
+    let plain = Sampling::new(chosen, antialias);
+    let opencv = Sampling { edge: Edge::Repeat, sharp_cubic: true, nearest_floor: true, ..plain };
+    match profile {
+        "pillow" => Ok(plain),
+        "opencv" | "ultralytics" => Ok(opencv),
+        // torch has Pillow's filters with antialiasing, OpenCV's without.
+        "torchvision" if antialias && chosen != Filter::Nearest => Ok(plain),
+        "torchvision" => Ok(opencv),
+        _ => Err(profile_error(py, profile)),
+    }
+}
+
+fn profile_error(py: Python<'_>, profile: &str) -> PyErr {
+    input_error(py, format!("profile is {profile:?}; it can be opencv, pillow, torchvision or ultralytics"))
+}
+
+fn kind_error(py: Python<'_>, kind: Kind, expected: &str) -> PyErr {
+    input_error(py, format!("expected {expected} values, got {}", kind.name()))
+}
+
+/// Calls `f` with each image and its output.
+fn each<T: Sample, U: Sample>(
+    py: Python<'_>,
+    images: &Images<'_>,
+    out: &Images<'_>,
+    f: impl Fn(Frame<'_, T>, FrameMut<'_, U>) + Send + Sync,
+) -> PyResult<()> {
+    // SAFETY: the callers choose T and U by the arrays' types, and the arrays outlive the work.
+    let pairs: Vec<(Frame<'_, T>, FrameMut<'_, U>)> =
+        (0..images.count()).map(|k| unsafe { (images.frame(k), out.frame_mut(k)) }).collect();
+    work(py, (images.len() + out.len()) * images.count(), || {
+        for (image, out) in pairs {
+            f(image, out);
+        }
+    })
+}
+
+fn not_empty(py: Python<'_>, images: &Images<'_>) -> PyResult<()> {
+    if images.is_empty() {
+        return Err(input_error(py, format!("an image without pixels: shape {:?}", images.array.shape())));
+    }
+    Ok(())
+}
+
+/// Resizes.
+#[pyfunction]
+#[pyo3(signature = (image, size, filter, antialias, profile, out=None, threads=0, isa=None))]
+pub fn resize_image<'py>(
+    py: Python<'py>,
+    image: &Bound<'py, PyAny>,
+    size: [usize; 2],
+    filter: &str,
+    antialias: bool,
+    profile: &str,
+    out: Option<&Bound<'py, PyAny>>,
+    threads: usize,
+    isa: Option<&str>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let images = Images::new(image)?;
+    not_empty(py, &images)?;
+    let sampling = sampling(py, filter, antialias, profile)?;
+    let (isa, pool) = (level(py, isa)?, pool(threads));
+    let shape = images.shape_with(size, images.channels_axis());
+    let kind = images.array.kind;
+    let result = output_images(py, out, kind, &shape, images.shape[2], &[&images.array])?;
+    match kind {
+        Kind::U8 => each::<u8, u8>(py, &images, &result, |i, o| resize_one(isa, i, o, sampling, &pool))?,
+        Kind::U16 => each::<u16, u16>(py, &images, &result, |i, o| resize_one(isa, i, o, sampling, &pool))?,
+        Kind::F32 => each::<f32, f32>(py, &images, &result, |i, o| resize_one(isa, i, o, sampling, &pool))?,
+        _ => return Err(kind_error(py, kind, "uint8, uint16 or float32")),
+    }
+    Ok(result.array.object.into_any())
+}
+
+fn resize_one<T: Pixel>(
+    isa: vedette_simd::Isa,
+    image: Frame<'_, T>,
+    out: FrameMut<'_, T>,
+    sampling: Sampling,
+    pool: &vedette_runtime::ThreadPool,
+) {
+    resize(isa, image, out, sampling, pool);
+}
+
+/// Resizes into the middle of a filled image; also returns scale and shift of rows and of columns.
+#[pyfunction]
+#[pyo3(signature = (image, size, filter, antialias, profile, fill, out=None, threads=0, isa=None))]
+pub fn letterbox_image<'py>(
+    py: Python<'py>,
+    image: &Bound<'py, PyAny>,
+    size: [usize; 2],
+    filter: &str,
+    antialias: bool,
+    profile: &str,
+    fill: u8,
+    out: Option<&Bound<'py, PyAny>>,
+    threads: usize,
+    isa: Option<&str>,
+) -> PyResult<(Bound<'py, PyAny>, [[f64; 2]; 2])> {
+    let images = Images::new(image)?;
+    not_empty(py, &images)?;
+    let sampling = sampling(py, filter, antialias, profile)?;
+    let (isa, pool) = (level(py, isa)?, pool(threads));
+    if images.array.kind != Kind::U8 {
+        return Err(kind_error(py, images.array.kind, "uint8"));
+    }
+    if size.contains(&0) {
+        return Err(input_error(py, format!("a size without pixels: {size:?}")));
+    }
+    let shape = images.shape_with(size, images.channels_axis());
+    let result = output_images(py, out, Kind::U8, &shape, images.shape[2], &[&images.array])?;
+    each::<u8, u8>(py, &images, &result, |image, out| {
+        fit(isa, image, out, sampling, fill, &pool);
+    })?;
+    let [height, width, _] = images.shape;
+    let placement = vedette_image::preprocess::Placement::new(
+        [height, width],
+        size,
+        vedette_image::preprocess::Fit::Letterbox,
+    );
+    Ok((result.array.object.into_any(), placement.transform()))
+}
+
+/// Luma.
+#[pyfunction]
+#[pyo3(signature = (image, profile, out=None, threads=0, isa=None))]
+pub fn to_gray<'py>(
+    py: Python<'py>,
+    image: &Bound<'py, PyAny>,
+    profile: &str,
+    out: Option<&Bound<'py, PyAny>>,
+    threads: usize,
+    isa: Option<&str>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let images = Images::new(image)?;
+    let weights = match profile {
+        "opencv" | "ultralytics" => Weights::OPENCV,
+        "pillow" => Weights::PILLOW,
+        "torchvision" => Weights::TORCHVISION,
+        _ => return Err(profile_error(py, profile)),
+    };
+    let [height, width, channels] = images.shape;
+    if channels == 2 {
+        let shape = images.array.shape();
+        return Err(input_error(py, format!("expected 1, 3 or 4 channels, got 2 (shape {shape:?})")));
+    }
+    let (isa, pool) = (level(py, isa)?, pool(threads));
+    let shape = images.shape_with([height, width], None);
+    let kind = images.array.kind;
+    let array = output(py, out, kind, &shape, &[&images.array], false)?;
+    let result = gray_images(array, images.batch);
+    fn run<T: Luma>(
+        py: Python<'_>,
+        images: &Images<'_>,
+        out: &Images<'_>,
+        isa: vedette_simd::Isa,
+        weights: Weights,
+        pool: &vedette_runtime::ThreadPool,
+    ) -> PyResult<()> {
+        each::<T, T>(py, images, out, |image, out| gray(isa, image, out, weights, pool))
+    }
+    match kind {
+        Kind::U8 => run::<u8>(py, &images, &result, isa, weights, &pool)?,
+        Kind::U16 => run::<u16>(py, &images, &result, isa, weights, &pool)?,
+        Kind::F32 => run::<f32>(py, &images, &result, isa, weights, &pool)?,
+        _ => return Err(kind_error(py, kind, "uint8, uint16 or float32")),
+    }
+    Ok(result.array.object.into_any())
+}
+
+/// An array of one channel without an axis for it.
+fn gray_images(array: Array<'_>, batch: Option<usize>) -> Images<'_> {
+    Images::planes(array, batch.is_some())
+}
+
+/// Otsu's threshold of a gray image.
+#[pyfunction]
+#[pyo3(signature = (gray, threads=0))]
+pub fn otsu_threshold(py: Python<'_>, gray: &Bound<'_, PyAny>, threads: usize) -> PyResult<u8> {
+    let counts = channel_counts(py, gray, 0, threads)?;
+    Ok(otsu(&counts))
+}
+
+/// How often each level occurs in a channel.
+#[pyfunction]
+#[pyo3(signature = (image, channel, threads=0))]
+pub fn histogram<'py>(
+    py: Python<'py>,
+    image: &Bound<'py, PyAny>,
+    channel: usize,
+    threads: usize,
+) -> PyResult<Bound<'py, PyArray1<u64>>> {
+    let counts = channel_counts(py, image, channel, threads)?;
+    Ok(PyArray1::from_slice(py, &counts))
+}
+
+fn channel_counts(
+    py: Python<'_>,
+    image: &Bound<'_, PyAny>,
+    channel: usize,
+    threads: usize,
+) -> PyResult<[u64; 256]> {
+    let images = Images::new(image)?;
+    if images.array.kind != Kind::U8 {
+        return Err(kind_error(py, images.array.kind, "uint8"));
+    }
+    if channel >= images.shape[2] {
+        return Err(input_error(py, format!("no channel {channel} in shape {:?}", images.array.shape())));
+    }
+    let pool = pool(threads);
+    // SAFETY: the array is uint8 and outlives the work.
+    let frames: Vec<Frame<'_, u8>> = (0..images.count()).map(|k| unsafe { images.frame(k) }).collect();
+    let mut counts = [0; 256];
+    work(py, images.array.len(), || {
+        for frame in frames {
+            for (sum, own) in counts.iter_mut().zip(count(frame, channel, &pool)) {
+                *sum += own;
+            }
+        }
+    })?;
+    Ok(counts)
+}
+
+/// Between colour spaces, and from camera formats to RGB or BGR.
+#[pyfunction]
+#[pyo3(signature = (image, source, target, out=None, threads=0))]
+pub fn convert_color<'py>(
+    py: Python<'py>,
+    image: &Bound<'py, PyAny>,
+    source: &str,
+    target: &str,
+    out: Option<&Bound<'py, PyAny>>,
+    threads: usize,
+) -> PyResult<Bound<'py, PyAny>> {
+    let images = Images::new(image)?;
+    let pool = pool(threads);
+    if images.array.kind != Kind::U8 {
+        return Err(kind_error(py, images.array.kind, "uint8"));
+    }
+    let [height, width, channels] = images.shape;
+    let camera =
+        Source::from_name(source).filter(|s| matches!(s, Source::Nv12 | Source::I420 | Source::Yuyv));
+    if let (Some(format), "rgb" | "bgr") = (camera, target) {
+        let planar = format != Source::Yuyv;
+        let even =
+            width % 2 == 0 && (!planar || height % 6 == 0 || height % 3 == 0 && height / 3 * 2 % 2 == 0);
+        if channels != if planar { 1 } else { 2 } || !even {
+            return Err(input_error(
+                py,
+                format!("no {source} frame of even sides has shape {:?}", images.array.shape()),
+            ));
+        }
+        let size = [if planar { height / 3 * 2 } else { height }, width];
+        let shape = images.shape_with(size, Some(3));
+        let result = output_images(py, out, Kind::U8, &shape, 3, &[&images.array])?;
+        each::<u8, u8>(py, &images, &result, |image, out| {
+            decode_yuv(image, format, out, target == "bgr", &pool);
+        })?;
+        return Ok(result.array.object.into_any());
+    }
+    let Some(conversion) = Conversion::from_names(source, target) else {
+        return Err(input_error(
+            py,
+            format!(
+                "cannot convert {source:?} to {target:?}: rgb, bgr, rgba, bgra, gray, hsv and yuv go both ways, nv12, \
+                 i420 and yuyv to rgb and bgr"
+            ),
+        ));
+    };
+    if channels != conversion.from_channels() {
+        return Err(input_error(
+            py,
+            format!(
+                "expected {} channels for {source}, got {channels} (shape {:?})",
+                conversion.from_channels(),
+                images.array.shape()
+            ),
+        ));
+    }
+    let gray = conversion.to_channels() == 1;
+    let shape = images.shape_with([height, width], (!gray).then(|| conversion.to_channels()));
+    let array = output(py, out, Kind::U8, &shape, &[&images.array], false)?;
+    let result = if gray {
+        gray_images(array, images.batch)
+    } else {
+        Images::of(array).map_err(|m| input_error(py, m))?
+    };
+    each::<u8, u8>(py, &images, &result, |image, out| convert(image, out, conversion, &pool))?;
+    Ok(result.array.object.into_any())
+}
+
+/// A packed copy of a view.
+#[pyfunction]
+#[pyo3(signature = (image, out=None, threads=0))]
+pub fn copy_image<'py>(
+    py: Python<'py>,
+    image: &Bound<'py, PyAny>,
+    out: Option<&Bound<'py, PyAny>>,
+    threads: usize,
+) -> PyResult<Bound<'py, PyAny>> {
+    let images = Images::new(image)?;
+    let [height, width, _] = images.shape;
+    resize_image(py, image, [height, width], "nearest", false, "pillow", out, threads, None)
+}
+
+/// Warps by a 3 x 3 matrix from output to input, or, if `forward`, from input to output.
+#[pyfunction]
+#[pyo3(signature = (image, matrix, size, nearest, fill, forward, out=None, threads=0))]
+pub fn warp<'py>(
+    py: Python<'py>,
+    image: &Bound<'py, PyAny>,
+    matrix: [[f64; 3]; 3],
+    size: [usize; 2],
+    nearest: bool,
+    fill: f64,
+    forward: bool,
+    out: Option<&Bound<'py, PyAny>>,
+    threads: usize,
+) -> PyResult<Bound<'py, PyAny>> {
+    let images = Images::new(image)?;
+    let matrix = if forward {
+        inverse(matrix).ok_or_else(|| input_error(py, format!("the matrix has no inverse: {matrix:?}")))?
+    } else {
+        matrix
+    };
+    let pool = pool(threads);
+    let shape = images.shape_with(size, images.channels_axis());
+    let kind = images.array.kind;
+    let result = output_images(py, out, kind, &shape, images.shape[2], &[&images.array])?;
+    let fill = fill as f32;
+    match kind {
+        Kind::U8 => each::<u8, u8>(py, &images, &result, |image, out| {
+            warp_image(image, out, matrix, nearest, Sample::from_f32(fill), &pool);
+        })?,
+        Kind::U16 => each::<u16, u16>(py, &images, &result, |image, out| {
+            warp_image(image, out, matrix, nearest, Sample::from_f32(fill), &pool);
+        })?,
+        Kind::F32 => each::<f32, f32>(py, &images, &result, |image, out| {
+            warp_image(image, out, matrix, nearest, fill, &pool);
+        })?,
+        _ => return Err(kind_error(py, kind, "uint8, uint16 or float32")),
+    }
+    Ok(result.array.object.into_any())
+}
+
+/// Most neighbours a blur takes along an axis.
+const MAX_BLUR: usize = 255;
+
+fn check_blur(py: Python<'_>, size: [usize; 2]) -> PyResult<()> {
+    if size.iter().all(|&side| side % 2 == 1 && side <= MAX_BLUR) {
+        return Ok(());
+    }
+    Err(input_error(py, format!("expected odd sizes of 1 to {MAX_BLUR}, got {size:?}")))
+}
+
+/// Box blur, or Gaussian where `sigma` is given.
+#[pyfunction]
+#[pyo3(signature = (image, size, sigma=None, replicate=false, out=None, threads=0, isa=None))]
+pub fn blur<'py>(
+    py: Python<'py>,
+    image: &Bound<'py, PyAny>,
+    size: [usize; 2],
+    sigma: Option<[f64; 2]>,
+    replicate: bool,
+    out: Option<&Bound<'py, PyAny>>,
+    threads: usize,
+    isa: Option<&str>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let images = Images::new(image)?;
+    check_blur(py, size)?;
+    let (isa, pool) = (level(py, isa)?, pool(threads));
+    if images.array.kind != Kind::U8 {
+        return Err(kind_error(py, images.array.kind, "uint8"));
+    }
+    let shape = images.array.shape().to_vec();
+    let result = output_images(py, out, Kind::U8, &shape, images.shape[2], &[&images.array])?;
+    let kernel = |axis: usize| match sigma {
+        Some(sigma) => Kernel::gaussian(size[axis], sigma[axis]),
+        None => Kernel::mean(size[axis]),
+    };
+    let (vertical, horizontal) = (kernel(0), kernel(1));
+    let border = if replicate { Border::Replicate } else { Border::Reflect };
+    each::<u8, u8>(py, &images, &result, |image, out| {
+        blur_image(isa, image, out, &vertical, &horizontal, border, &pool);
+    })?;
+    Ok(result.array.object.into_any())
+}
+
+/// `maximum` where a pixel is greater than the mean around it less `offset`, else zero.
+#[pyfunction]
+#[pyo3(signature = (gray, size, gaussian, offset, maximum, out=None, threads=0, isa=None))]
+pub fn threshold_adaptive<'py>(
+    py: Python<'py>,
+    gray: &Bound<'py, PyAny>,
+    size: usize,
+    gaussian: bool,
+    offset: f64,
+    maximum: u8,
+    out: Option<&Bound<'py, PyAny>>,
+    threads: usize,
+    isa: Option<&str>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let sigma = gaussian.then_some([0.0; 2]);
+    let images = Images::new(gray)?;
+    if images.shape[2] != 1 {
+        let shape = images.array.shape();
+        return Err(input_error(py, format!("expected a gray image, got shape {shape:?}")));
+    }
+    let result = blur(py, gray, [size; 2], sigma, true, out, threads, isa)?;
+    let means = Images::new(&result)?;
+    // A level is above `mean - offset` where it is above that less the whole part of the offset, rounded up.
+    let drop = offset.ceil().clamp(-256.0, 256.0) as i32;
+    each::<u8, u8>(py, &images, &means, |image, out| {
+        let (mut scratch, mut target) = (Vec::new(), Vec::new());
+        for y in 0..image.height() {
+            let row = image.row(y, &mut scratch);
+            let mut means = Vec::new();
+            means.extend_from_slice(out.as_frame().row(y, &mut Vec::new()));
+            // SAFETY: this thread alone writes.
+            unsafe {
+                out.write_row(y, &mut target, |results| {
+                    for ((result, &value), &mean) in results.iter_mut().zip(row).zip(&means) {
+                        *result = if i32::from(value) - i32::from(mean) > -drop { maximum } else { 0 };
+                    }
+                });
+            }
+        }
+    })?;
+    Ok(result)
+}
