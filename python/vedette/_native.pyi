@@ -15,10 +15,15 @@ __all__ = [
     "Buffer",
     "BufferPool",
     "Engine",
+    "Preprocess",
     "PressureMonitor",
+    "absdiff",
     "available_isas",
     "best_classes",
+    "blur",
     "composite",
+    "convert_color",
+    "copy_image",
     "cpu_features",
     "crop_lines",
     "decode_image",
@@ -27,12 +32,21 @@ __all__ = [
     "encode_image",
     "find_text_boxes",
     "get_num_threads",
+    "histogram",
     "isa",
+    "letterbox_image",
     "map_file",
     "memory_pressure",
+    "normalize",
+    "otsu_threshold",
+    "resize_image",
     "resize_normalize",
     "set_num_threads",
     "supported_operators",
+    "threshold",
+    "threshold_adaptive",
+    "to_gray",
+    "warp",
 ]
 
 # runtime
@@ -274,3 +288,100 @@ def map_file(
     path: str | os.PathLike[str], dtype: DTypeLike, shape: int | Sequence[int] | None, offset: int
 ) -> NDArray[Any]: ...
 def memory_pressure(root: str | os.PathLike[str]) -> tuple[_Level, _PressureFacts]: ...
+
+# images
+
+def resize_image(
+    image: Any,
+    size: tuple[int, int],
+    filter: str,
+    antialias: bool,
+    profile: str,
+    out: Any = None,
+    threads: int = 0,
+    isa: str | None = None,
+) -> NDArray[Any]: ...
+def letterbox_image(
+    image: Any,
+    size: tuple[int, int],
+    filter: str,
+    antialias: bool,
+    profile: str,
+    fill: int,
+    out: Any = None,
+    threads: int = 0,
+    isa: str | None = None,
+) -> tuple[NDArray[Any], tuple[tuple[float, float], tuple[float, float]]]: ...
+def to_gray(
+    image: Any, profile: str, out: Any = None, threads: int = 0, isa: str | None = None
+) -> NDArray[Any]: ...
+def threshold(
+    gray: Any, value: float, maximum: float, out: Any = None, threads: int = 0, isa: str | None = None
+) -> NDArray[Any]: ...
+def threshold_adaptive(
+    gray: Any,
+    size: int,
+    gaussian: bool,
+    offset: float,
+    maximum: int,
+    out: Any = None,
+    threads: int = 0,
+    isa: str | None = None,
+) -> NDArray[Any]: ...
+def otsu_threshold(gray: Any, threads: int = 0) -> int: ...
+def histogram(image: Any, channel: int, threads: int = 0) -> NDArray[np.uint64]: ...
+def normalize(
+    x: Any,
+    mean: Sequence[float],
+    std: Sequence[float],
+    out: Any = None,
+    threads: int = 0,
+    isa: str | None = None,
+) -> NDArray[np.float32]: ...
+def absdiff(a: Any, b: Any, out: Any = None, threads: int = 0, isa: str | None = None) -> NDArray[Any]: ...
+def convert_color(
+    image: Any, source: str, target: str, out: Any = None, threads: int = 0
+) -> NDArray[Any]: ...
+def copy_image(image: Any, out: Any = None, threads: int = 0) -> NDArray[Any]: ...
+def warp(
+    image: Any,
+    matrix: Sequence[Sequence[float]],
+    size: tuple[int, int],
+    nearest: bool,
+    fill: float,
+    forward: bool,
+    out: Any = None,
+    threads: int = 0,
+) -> NDArray[Any]: ...
+def blur(
+    image: Any,
+    size: tuple[int, int],
+    sigma: tuple[float, float] | None = None,
+    replicate: bool = False,
+    out: Any = None,
+    threads: int = 0,
+    isa: str | None = None,
+) -> NDArray[Any]: ...
+
+@final
+class Preprocess:
+    """Frames to batches; scale and offset apply to levels, one a channel."""
+
+    def __new__(
+        cls,
+        size: tuple[int, int],
+        fit: str,
+        filter: str,
+        antialias: bool,
+        profile: str,
+        scale: Sequence[float],
+        offset: Sequence[float],
+        fill: float,
+        planar: bool,
+        dtype: str,
+        source: str,
+    ) -> Preprocess: ...
+    def run(
+        self, frames: Sequence[Any], out: Any = None, threads: int = 0, isa: str | None = None
+    ) -> NDArray[Any]: ...
+    def transform(self, size: tuple[int, int]) -> tuple[tuple[float, float], tuple[float, float]]: ...

@@ -1,0 +1,271 @@
+"""Images: each operation against what a user would call today, in interleaved pairs within one process:
+``python -m bench.image``.
+
+Both sides get the same threads and write to arrays of their own. Beside the ratio stand the time at each level
+of instructions, and the floor: the bytes an operation must read and write, at the speed this machine copies.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+from PIL import Image
+
+import vedette as vd
+from vedette import _native, runtime
+
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+@dataclass(frozen=True)
+class Case:
+    """One operation: ours at a level, the peer's, and the megabytes that must move."""
+
+    name: str
+    peer: str
+    ours: Callable[[str], Any]
+    theirs: Callable[[], Any]
+    megabytes: float
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Medians in milliseconds; ``speedup`` is the peer's time over ours, the median over pairs."""
+
+    group: str
+    case: str
+    peer: str
+    threads: int
+    ours_ms: float
+    peer_ms: float
+    speedup: float
+    floor_ms: float
+    levels_ms: dict[str, float]
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON."""
+        return asdict(self)
+
+
+def timed(call: Callable[[], Any]) -> float:
+    """Milliseconds of one call."""
+    start = time.perf_counter()
+    call()
+    return (time.perf_counter() - start) * 1e3
+
+
+def copy_speed() -> float:
+    """Megabytes read and written in a millisecond, in the caches that hold an 8 MB image."""
+    source = np.ones(8 << 20, np.uint8)
+    target = np.empty_like(source)
+    best = min(timed(lambda: np.copyto(target, source)) for _ in range(50))
+    return 2 * 8.4 / best
+
+
+def run(threads: list[int], pairs: int) -> Iterator[Measured]:
+    """Measure every case with each number of threads."""
+    speed = copy_speed()
+    for count in threads:
+        runtime.set_num_threads(count)
+        cv2.setNumThreads(count)
+        for case in cases(count):
+            yield measure(case, count, pairs, speed)
+        if count > 1:
+            yield scaling(count, pairs)
+    runtime.set_num_threads(None)
+
+
+def measure(case: Case, threads: int, pairs: int, speed: float) -> Measured:
+    """Time both sides in turn, then every level by itself."""
+    best = runtime.isa()
+    ours, theirs = (lambda: case.ours(best)), case.theirs
+    ours(), theirs()
+    samples = []
+    for index in range(pairs):
+        if index % 2:
+            second, first = timed(theirs), timed(ours)
+        else:
+            first, second = timed(ours), timed(theirs)
+        samples.append((first, second))
+    levels = {
+        isa: min(timed(lambda isa=isa: case.ours(isa)) for _ in range(3))  # type: ignore[misc]
+        for isa in runtime.available_isas()
+    }
+    mine, peer = zip(*samples, strict=True)
+    return Measured(
+        "image",
+        case.name,
+        case.peer,
+        threads,
+        statistics.median(mine),
+        statistics.median(peer),
+        statistics.median(b / a for a, b in samples),
+        case.megabytes / speed,
+        levels,
+    )
+
+
+def cases(threads: int) -> Iterator[Case]:
+    """The operations that issue a promise about speed."""
+    random = np.random.default_rng(0)
+    for name, height, width in (("1080p", 1080, 1920), ("4K", 2160, 3840)):
+        rgba = random.integers(0, 256, (height, width, 4), dtype=np.uint8)
+        gray, peer_gray = np.empty((2, height, width), np.uint8)
+        megapixels = height * width / 1e6
+        yield Case(
+            f"RGBA to gray {name}",
+            "OpenCV",
+            lambda isa, i=rgba, o=gray: _native.to_gray(i, "opencv", o, threads, isa),
+            lambda i=rgba, o=peer_gray: cv2.cvtColor(i, cv2.COLOR_RGBA2GRAY, dst=o),
+            5 * megapixels,
+        )
+        mask, peer_mask = np.empty((2, height, width), np.uint8)
+        yield Case(
+            f"threshold {name}",
+            "OpenCV",
+            lambda isa, i=gray, o=mask: _native.threshold(i, 100, 255, o, threads, isa),
+            lambda i=gray, o=peer_mask: cv2.threshold(i, 100, 255, cv2.THRESH_BINARY, dst=o),
+            2 * megapixels,
+        )
+    image = random.integers(0, 256, (1080, 1920, 3), dtype=np.uint8)
+    floats = random.random((1080, 1920, 3), dtype=np.float32)
+    mean, std = np.float32(MEAN), np.float32(STD)
+
+    def numpy_normalize() -> None:
+        np.subtract(floats, mean, out=floats)
+        np.divide(floats, std, out=floats)
+
+    def opencv_normalize() -> None:
+        cv2.subtract(floats, (*MEAN, 0), dst=floats)
+        cv2.multiply(floats, (*(1 / std).tolist(), 1), dst=floats)
+
+    for peer, call in (("NumPy", numpy_normalize), ("OpenCV", opencv_normalize)):
+        yield Case(
+            "normalise float32 1080p in place",
+            peer,
+            lambda isa: _native.normalize(floats, MEAN, STD, floats, threads, isa),
+            call,
+            2 * floats.nbytes / 1e6,
+        )
+    pillow = Image.fromarray(image)
+    for size in (224, 640):
+        out = np.empty((size, size, 3), np.uint8)
+        moved = (image.nbytes + out.nbytes) / 1e6
+        yield Case(
+            f"resize 1080p to {size}, antialias bilinear",
+            "Pillow",
+            lambda isa, s=size, o=out: _native.resize_image(
+                image, (s, s), "bilinear", True, "pillow", o, threads, isa
+            ),
+            lambda s=size: pillow.resize((s, s), Image.Resampling.BILINEAR),
+            moved,
+        )
+        yield Case(
+            f"resize 1080p to {size}, area",
+            "OpenCV",
+            lambda isa, s=size, o=out: _native.resize_image(
+                image, (s, s), "area", True, "opencv", o, threads, isa
+            ),
+            lambda s=size: cv2.resize(image, (s, s), interpolation=cv2.INTER_AREA),
+            moved,
+        )
+    yield from preprocess_cases(image, threads)
+
+
+def preprocess_cases(image: Any, threads: int) -> Iterator[Case]:
+    """1080p to a 224 x 224 float32 NCHW batch of one."""
+    scale = [1 / 255 / deviation for deviation in STD]
+    offset = [-mean / deviation for mean, deviation in zip(MEAN, STD, strict=True)]
+    out = np.empty((1, 3, 224, 224), np.float32)
+
+    def native(antialias: bool) -> Any:
+        profile = "pillow" if antialias else "opencv"
+        return _native.Preprocess(
+            (224, 224),
+            "stretch",
+            "bilinear",
+            antialias,
+            profile,
+            scale,
+            offset,
+            114,
+            True,
+            "float32",
+            "rgb",
+        )
+
+    mean, std = np.float32(MEAN)[:, None, None], np.float32(STD)[:, None, None]
+
+    def area() -> Any:
+        small = cv2.resize(image, (224, 224), interpolation=cv2.INTER_AREA)
+        return ((small.transpose(2, 0, 1).astype(np.float32) / 255 - mean) / std)[None]
+
+    def blob() -> Any:
+        blob = cv2.dnn.blobFromImage(image, 1 / 255, (224, 224), tuple(255 * m for m in MEAN), False)
+        return np.divide(blob, std, out=blob)
+
+    for antialias, peer, call in (
+        (True, "OpenCV INTER_AREA + NumPy", area),
+        (False, "cv2.dnn.blobFromImage", blob),
+    ):
+        pre = native(antialias)
+        # Without antialiasing at most two rows and columns are read for each of the output's.
+        read = image.nbytes if antialias else 2 * 224 * image[0].nbytes
+        yield Case(
+            f"Preprocess 1080p to 224, antialias {'on' if antialias else 'off'}",
+            peer,
+            lambda isa, pre=pre: pre.run([image], out, threads, isa),
+            call,
+            (read + out.nbytes) / 1e6,
+        )
+
+
+def scaling(threads: int, pairs: int) -> Measured:
+    """A list of 32 photographs of different sizes: several threads against one."""
+    random = np.random.default_rng(1)
+    sizes = [(480, 640), (1080, 1920), (720, 1280), (1200, 800), (2160, 3840), (600, 900), (1536, 2048)]
+    frames = [random.integers(0, 256, (*sizes[i % 7], 3), dtype=np.uint8) for i in range(32)]
+    out = np.empty((32, 3, 224, 224), np.float32)
+    many = vd.image.Preprocess((224, 224), mean=MEAN, std=STD, threads=threads)
+    one = vd.image.Preprocess((224, 224), mean=MEAN, std=STD, threads=1)
+    case = Case(
+        "Preprocess 32 photographs",
+        "one thread",
+        lambda _: many(frames, out=out),
+        lambda: one(frames, out=out),
+        sum(frame.nbytes for frame in frames) / 1e6,
+    )
+    return measure(case, threads, max(5, pairs // 2), copy_speed())
+
+
+def call_overhead_us() -> float:
+    """Microseconds of the smallest call there is from Python."""
+    a, b, out = np.zeros((3, 1, 1), np.uint8)
+    rounds = 20000
+    best = min(timed(lambda: [vd.image.absdiff(a, b, out=out) for _ in range(rounds)]) for _ in range(5))
+    return best * 1e3 / rounds
+
+
+def main() -> None:
+    """Print every case: ``python -m bench.image``."""
+    print(
+        f"{'case':42}{'threads':>8}{'ours ms':>9}{'peer ms':>9}{'speedup':>9}{'floor ms':>10}  peer; levels"
+    )
+    for measured in run([1, 2], 30):
+        levels = ", ".join(f"{isa} {ms:.3f}" for isa, ms in measured.levels_ms.items())
+        print(
+            f"{measured.case:42}{measured.threads:8}{measured.ours_ms:9.3f}{measured.peer_ms:9.3f}"
+            f"{measured.speedup:9.2f}{measured.floor_ms:10.3f}  {measured.peer}; {levels}",
+            flush=True,
+        )
+    print(f"call overhead of absdiff on one pixel: {call_overhead_us():.2f} us")
+
+
+if __name__ == "__main__":
+    main()

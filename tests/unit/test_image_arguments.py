@@ -1,0 +1,150 @@
+"""What image functions take and refuse: shapes, dtypes, outputs, foreign arrays, lists."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+import vedette as vd
+from vedette.errors import InputError
+
+RGB = np.arange(6 * 8 * 3, dtype=np.uint8).reshape(6, 8, 3)
+
+
+def test_outputs_are_written_and_returned() -> None:
+    gray = np.zeros((6, 8), np.uint8)
+    assert vd.image.to_gray(RGB, out=gray) is gray
+    assert np.array_equal(gray, vd.image.to_gray(RGB))
+    frame = np.zeros((9, 9, 3), np.uint8)
+    inner = frame[2:6, 1:6]
+    assert vd.image.resize(RGB, (4, 5), out=inner) is inner
+    assert np.array_equal(inner, vd.image.resize(RGB, (4, 5)))
+    assert not frame[:2].any()
+    mirrored = np.zeros((6, 8), np.uint8)[::-1, ::-1]
+    vd.image.to_gray(RGB, out=mirrored)
+    assert np.array_equal(mirrored, gray)
+    again = gray.copy()
+    assert vd.image.threshold(again, 50, out=again) is again
+    assert np.array_equal(again, np.where(gray > 50, 255, 0))
+
+
+def test_outputs_that_do_not_fit_are_refused() -> None:
+    frozen = np.zeros((6, 8), np.uint8)
+    frozen.flags.writeable = False
+    base = np.zeros((6, 9, 3), np.uint8)
+    cases: list[tuple[Any, str]] = [
+        (lambda: vd.image.to_gray(RGB, out=frozen), "read-only"),
+        (lambda: vd.image.to_gray(RGB, out=np.zeros((6, 7), np.uint8)), "shape"),
+        (lambda: vd.image.to_gray(RGB, out=np.zeros((6, 8), np.float32)), "uint8"),
+        (lambda: vd.image.to_gray(base, out=base[..., 0]), "overlaps"),
+        (lambda: vd.image.threshold(base[:, 1:], 3, out=base[:, :-1]), "overlaps"),
+        (lambda: vd.image.absdiff(base, base, out=base), "overlaps"),
+        (lambda: vd.image.to_gray(RGB, out=[[1]]), "NumPy array"),
+        (
+            lambda: vd.image.to_gray(RGB, out=np.lib.stride_tricks.as_strided(frozen.copy(), (6, 8), (8, 0))),
+            "stride",
+        ),
+    ]
+    for call, message in cases:
+        with pytest.raises(InputError, match=message):
+            call()
+
+
+def test_images_that_are_none_are_refused() -> None:
+    cases: list[tuple[Any, str]] = [
+        (
+            lambda: vd.image.to_gray(np.zeros((4, 6, 2), np.uint8)),
+            r"expected 1, 3 or 4 channels, got 2 \(shape",
+        ),
+        (lambda: vd.image.to_gray(np.zeros((4, 6, 5), np.uint8)), "channels"),
+        (lambda: vd.image.to_gray(np.zeros(4, np.uint8)), "shape"),
+        (lambda: vd.image.to_gray(np.zeros((4, 6, 3), np.int64)), "int64"),
+        (lambda: vd.image.to_gray(np.zeros((4, 6, 3), ">u2")), "u2"),
+        (lambda: vd.image.resize(np.zeros((0, 6, 3), np.uint8), (3, 3)), "without pixels"),
+        (lambda: vd.image.resize(RGB, (3, 3), filter="mitchell"), "mitchell"),  # type: ignore[arg-type]
+        (lambda: vd.image.resize(RGB, (3, 3), profile="photoshop"), "photoshop"),  # type: ignore[arg-type]
+        (lambda: vd.image.box_blur(RGB, 4), "odd"),
+        (lambda: vd.image.normalize(RGB, (1, 2), (1, 1)), "last axis"),
+        (lambda: vd.image.normalize(RGB, 0, 0), "zero"),
+        (lambda: vd.image.convert(RGB, "rgb", "cmyk"), "cmyk"),
+        (lambda: vd.image.convert(RGB, "rgba", "rgb"), "4 channels"),
+        (lambda: vd.image.convert(np.zeros((7, 8), np.uint8), "nv12", "rgb"), "nv12"),
+        (lambda: vd.image.warp_affine(RGB, np.zeros((2, 3)), (3, 3)), "inverse"),
+        (lambda: vd.image.crop(RGB, 3, 3, 4, 4), "lie within"),
+        (lambda: vd.image.flip(RGB, "sideways"), "sideways"),  # type: ignore[arg-type]
+        (lambda: vd.image.histogram(RGB, channel=3), "channel 3"),
+        (lambda: vd.image.absdiff(RGB, RGB[:3]), "one type and shape"),
+        (lambda: vd.image.Preprocess((3, 3), dtype="int8"), "quantization"),
+        (lambda: vd.image.Preprocess((3, 3), mean=(1, 2)), "3 values of mean"),
+        (lambda: vd.image.Preprocess((0, 3)), "size"),
+        (lambda: vd.image.Preprocess((3, 3))(np.zeros((4, 4), np.uint8)), "rgb frames"),
+        (lambda: vd.image.Preprocess((3, 3), source="yuyv")(np.zeros((4, 5, 2), np.uint8)), "even width"),
+        (
+            lambda: vd.image.Preprocess((3, 3))(RGB, out=np.zeros((1, 3, 3, 6), np.float32)[..., ::2]),
+            "contiguous",
+        ),
+    ]
+    for call, message in cases:
+        with pytest.raises(InputError, match=message):
+            call()
+
+
+class Exporter:
+    """An array by one protocol only."""
+
+    def __init__(self, array: NDArray[Any], *names: str) -> None:
+        for name in names:
+            setattr(self, name, getattr(array, name))
+
+
+class OverDLPack:
+    def __init__(self, array: NDArray[Any]) -> None:
+        self.array = array
+
+    def __dlpack__(self, **options: Any) -> Any:
+        return self.array.__dlpack__(**options)
+
+    def __dlpack_device__(self) -> Any:
+        return self.array.__dlpack_device__()
+
+
+def test_foreign_arrays_are_read_in_place() -> None:
+    expected = vd.image.to_gray(RGB)
+    for foreign in (Exporter(RGB, "__array_interface__"), OverDLPack(RGB.copy()), memoryview(RGB)):
+        assert np.array_equal(vd.image.to_gray(foreign), expected)
+
+
+def test_batches_are_lists_or_arrays() -> None:
+    batch = np.stack([RGB, RGB[::-1], RGB[:, ::-1]])
+    gray = vd.image.to_gray(batch)
+    assert gray.shape == (3, 6, 8)
+    for ours, one in zip(gray, vd.image.to_gray(list(batch)), strict=True):
+        assert np.array_equal(ours, one)
+    resized = vd.image.resize(batch, (4, 5))
+    assert resized.shape == (3, 4, 5, 3)
+    assert np.array_equal(resized[1], vd.image.resize(batch[1], (4, 5)))
+    assert vd.image.resize(RGB[..., 0], (4, 5)).shape == (4, 5)
+    assert vd.image.resize(RGB[..., :1], (4, 5)).shape == (4, 5, 1)
+    with pytest.raises(InputError, match="3 outputs"):
+        vd.image.to_gray(list(batch), out=[np.zeros((6, 8), np.uint8)])
+
+
+def test_preprocess_of_every_dtype() -> None:
+    plain = vd.image.Preprocess((6, 8), scale=1.0)(RGB)
+    assert np.array_equal(plain[0], RGB.transpose(2, 0, 1).astype(np.float32))
+    assert np.array_equal(vd.image.Preprocess((6, 8), dtype="uint8", layout="NHWC")(RGB)[0], RGB)
+    half = vd.image.Preprocess((6, 8), scale=1.0, dtype="float16")(RGB)
+    assert np.array_equal(half, plain.astype(np.float16))
+    signed = vd.image.Preprocess((6, 8), scale=1.0, dtype="int8", quantization=(2.0, -100))(RGB)
+    assert np.array_equal(signed, np.clip(np.rint(plain / 2 - 100), -128, 127).astype(np.int8))
+
+
+def test_preprocess_tells_where_points_land() -> None:
+    for fit in ("stretch", "letterbox", "crop"):
+        pre = vd.image.Preprocess((32, 32), fit=fit)  # type: ignore[arg-type]
+        transform = pre.transform((100, 200))
+        np.testing.assert_allclose(transform((100.0, 50.0)), (16.0, 16.0))
+        np.testing.assert_allclose(transform.inverse((16.0, 16.0)), (100.0, 50.0))
