@@ -27,7 +27,7 @@ macro_rules! dispatch {
             $crate::Level::Avx512 => {
                 type $simd = $crate::Avx512;
                 // Made outside of the unsafe block, so that unsafe code in the body must say so.
-                let body = ::core::convert::identity(
+                let body = $crate::called_once(
                     #[inline(always)]
                     || $body,
                 );
@@ -37,7 +37,7 @@ macro_rules! dispatch {
             #[cfg(target_arch = "x86_64")]
             $crate::Level::Avx2 => {
                 type $simd = $crate::Avx2;
-                let body = ::core::convert::identity(
+                let body = $crate::called_once(
                     #[inline(always)]
                     || $body,
                 );
@@ -50,6 +50,14 @@ macro_rules! dispatch {
             }
         }
     }};
+}
+
+/// Its argument. Seen through this bound, a closure is called directly; otherwise the call would go through a function
+/// that lacks the level's instructions, and every intrinsic inside would become a call.
+#[doc(hidden)]
+#[inline(always)]
+pub fn called_once<R, F: FnOnce() -> R>(body: F) -> F {
+    body
 }
 
 pub use features::Level;
