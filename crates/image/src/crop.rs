@@ -3,7 +3,7 @@
 use crate::resize::{Axis, Planes, resample_rows};
 use crate::{ImageView, Normalization};
 use vedette_runtime::ThreadPool;
-use vedette_simd::Isa;
+use vedette_simd::{Isa, dispatch};
 
 /// The corners of a line: top left, top right, bottom right, bottom left, as `[x, y]` with pixel centres at integers.
 pub type Quad = [[f32; 2]; 4];
@@ -87,44 +87,116 @@ fn crop_line(
         unsafe { resample_rows(isa, image, planes, normalization, &rows, &columns, 0..height) }
         return;
     }
-    let map = SquareToQuad::new(&corners);
-    let (step_x, step_y) = (1.0 / line_width as f64, 1.0 / height as f64);
-    let last = [image.width() as f64 - 1.0, image.height() as f64 - 1.0];
+    let map = SquareToQuad::new(&corners).per_pixel(
+        [0.5 / line_width as f64 - 0.5 / across, 0.5 / height as f64 - 0.5 / down],
+        [1.0 / line_width as f64, 1.0 / height as f64],
+        [image.width() - 1, image.height() - 1],
+    );
     for y in 0..height {
         // SAFETY: this thread owns the slot, and the three rows lie in different planes.
-        let [red, green, blue] = [0, 1, 2].map(|channel| unsafe { planes.row(channel, y, 0..line_width) });
-        let v = (y as f64 + 0.5) * step_y - 0.5 / down;
-        for x in 0..line_width {
-            let u = (x as f64 + 0.5) * step_x - 0.5 / across;
-            let [at_x, at_y] = map.apply(u, v);
-            let value = bilinear(image, at_x.clamp(0.0, last[0]), at_y.clamp(0.0, last[1]));
-            let [r, g, b]: [f32; 3] = std::array::from_fn(|channel| {
-                value[channel] * normalization.scale[channel] + normalization.offset[channel]
-            });
-            (red[x], green[x], blue[x]) = (r, g, b);
+        let rows = [0, 1, 2].map(|channel| unsafe { planes.row(channel, y, 0..line_width) });
+        if image.is_packed() {
+            dispatch!(isa, _S => warp_row::<true>(image, &map, y, normalization, rows));
+        } else {
+            dispatch!(isa, _S => warp_row::<false>(image, &map, y, normalization, rows));
         }
     }
 }
 
+/// Pixels warped together: enough for several registers, few enough to stay in the first-level cache.
+const BLOCK: usize = 64;
+
 #[inline(always)]
-fn bilinear(image: ImageView<'_>, x: f64, y: f64) -> [f32; 3] {
-    let (left, top) = (x as usize, y as usize);
-    let (along, down) = ((x - left as f64) as f32, (y - top as f64) as f32);
-    let (right, bottom) = ((left + 1).min(image.width() - 1), (top + 1).min(image.height() - 1));
-    // SAFETY: the caller clamps x and y to the image.
-    let [nw, ne, sw, se] = unsafe {
-        [
-            image.pixel_unchecked(top, left),
-            image.pixel_unchecked(top, right),
-            image.pixel_unchecked(bottom, left),
-            image.pixel_unchecked(bottom, right),
-        ]
-    };
-    std::array::from_fn(|channel| {
-        let mix = |a: u8, b: u8| f32::from(a) + along * (f32::from(b) - f32::from(a));
-        let above = mix(nw[channel], ne[channel]);
-        above + down * (mix(sw[channel], se[channel]) - above)
-    })
+fn warp_row<const PACKED: bool>(
+    image: ImageView<'_>,
+    map: &PixelMap,
+    y: usize,
+    normalization: Normalization,
+    rows: [&mut [f32]; 3],
+) {
+    let (last_row, last_column) = (image.height() - 1, image.width() - 1);
+    let bytes = image.channel_bytes::<PACKED>();
+    let mut taps = Taps::default();
+    let mut words = [[0u32; BLOCK]; 4];
+    let [red, green, blue] = rows;
+    let blocks = red.chunks_mut(BLOCK).zip(green.chunks_mut(BLOCK)).zip(blue.chunks_mut(BLOCK));
+    for (number, ((red, green), blue)) in blocks.enumerate() {
+        map.trace(number * BLOCK, y, [last_column, last_row], &mut taps);
+        for i in 0..red.len() {
+            let (left, top) = (taps.x[i] as usize, taps.y[i] as usize);
+            let (right, bottom) = ((left + 1).min(last_column), (top + 1).min(last_row));
+            // SAFETY: taps are clamped to the image.
+            unsafe {
+                words[0][i] = image.word_unchecked::<PACKED>(top, left);
+                words[1][i] = image.word_unchecked::<PACKED>(top, right);
+                words[2][i] = image.word_unchecked::<PACKED>(bottom, left);
+                words[3][i] = image.word_unchecked::<PACKED>(bottom, right);
+            }
+        }
+        for (channel, out) in [red, green, blue].into_iter().enumerate() {
+            let (shift, scale, offset) =
+                (8 * bytes[channel], normalization.scale[channel], normalization.offset[channel]);
+            let mut values = [0f32; BLOCK];
+            for i in 0..BLOCK {
+                let [nw, ne, sw, se] =
+                    [0, 1, 2, 3].map(|tap| ((words[tap][i] >> shift) & 0xff) as i32 as f32);
+                let above = nw + taps.along[i] * (ne - nw);
+                let below = sw + taps.along[i] * (se - sw);
+                values[i] = (above + taps.down[i] * (below - above)) * scale + offset;
+            }
+            out.copy_from_slice(&values[..out.len()]);
+        }
+    }
+}
+
+/// Where a block of pixels is sampled: the upper left neighbours, and how far each sample lies beyond its own.
+struct Taps {
+    x: [i32; BLOCK],
+    y: [i32; BLOCK],
+    along: [f32; BLOCK],
+    down: [f32; BLOCK],
+}
+
+impl Default for Taps {
+    fn default() -> Taps {
+        Taps { x: [0; BLOCK], y: [0; BLOCK], along: [0.0; BLOCK], down: [0.0; BLOCK] }
+    }
+}
+
+/// A projective map from pixels of a line to an image, relative to a whole pixel of it near the line, so that `f32`
+/// keeps a few thousandths of a pixel however large the image is.
+struct PixelMap {
+    x: [f32; 3],
+    y: [f32; 3],
+    w: [f32; 3],
+    origin: [f64; 2],
+}
+
+impl PixelMap {
+    /// The taps of the pixels from `start` on in row `row`; the border of the image, up to `last`, repeats.
+    #[inline(always)]
+    fn trace(&self, start: usize, row: usize, last: [usize; 2], taps: &mut Taps) {
+        let row = row as f32;
+        let [x0, y0, w0] = [self.x, self.y, self.w].map(|line| line[1] * row + line[2]);
+        let low = [0, 1].map(|axis| (-self.origin[axis]) as f32);
+        let high = [0, 1].map(|axis| (last[axis] as f64 - self.origin[axis]) as f32);
+        let origin = self.origin.map(|position| position as i32);
+        let last = last.map(|last| last as i32);
+        for i in 0..BLOCK {
+            let at = (start + i) as i32 as f32;
+            let scale = 1.0 / (self.w[0] * at + w0);
+            // In this order what is not a number becomes the lower bound.
+            let x = ((self.x[0] * at + x0) * scale).max(low[0]).min(high[0]);
+            let y = ((self.y[0] * at + y0) * scale).max(low[1]).min(high[1]);
+            let (left, top) = (x.floor(), y.floor());
+            // SAFETY: both are numbers between bounds below 2^31, as the sides of an image are.
+            let (column, line) = unsafe { (left.to_int_unchecked::<i32>(), top.to_int_unchecked::<i32>()) };
+            // The bounds are rounded where an image is wider than f32 counts.
+            taps.x[i] = (column + origin[0]).clamp(0, last[0]);
+            taps.y[i] = (line + origin[1]).clamp(0, last[1]);
+            (taps.along[i], taps.down[i]) = (x - left, y - top);
+        }
+    }
 }
 
 /// The projective map from the unit square to a quadrilateral (Heckbert, "Fundamentals of Texture Mapping and Image
@@ -152,10 +224,18 @@ impl SquareToQuad {
         SquareToQuad { x: row(0), y: row(1), w: [g, h] }
     }
 
-    #[inline(always)]
-    fn apply(&self, u: f64, v: f64) -> [f64; 2] {
-        let scale = 1.0 / (self.w[0] * u + self.w[1] * v + 1.0);
-        [self.x, self.y].map(|row| (row[0] * u + row[1] * v + row[2]) * scale)
+    /// The map from pixel `i` of row `j`, which lies at `start + [i, j] * step` in the square.
+    fn per_pixel(&self, start: [f64; 2], step: [f64; 2], last: [usize; 2]) -> PixelMap {
+        let corner = [self.x[2], self.y[2]];
+        // Within the image, and 0 where the corner is not a number.
+        let origin = [0, 1].map(|axis| corner[axis].round().max(0.0).min(last[axis] as f64));
+        let w = [self.w[0], self.w[1], 1.0];
+        let moved = |line: [f64; 3], origin: f64| {
+            let line: [f64; 3] = std::array::from_fn(|i| line[i] - origin * w[i]);
+            let constant = line[2] + line[0] * start[0] + line[1] * start[1];
+            [line[0] * step[0], line[1] * step[1], constant].map(|factor| factor as f32)
+        };
+        PixelMap { x: moved(self.x, origin[0]), y: moved(self.y, origin[1]), w: moved(w, 0.0), origin }
     }
 }
 
@@ -171,8 +251,10 @@ mod tests {
         ] {
             let map = SquareToQuad::new(&corners);
             for (corner, (u, v)) in corners.iter().zip([(0.0, 0.0), (1.0, 0.0), (1.0, 1.0), (0.0, 1.0)]) {
-                let at = map.apply(u, v);
-                assert!((at[0] - corner[0]).hypot(at[1] - corner[1]) < 1e-9);
+                let map = map.per_pixel([u, v], [0.0; 2], [99, 99]);
+                let at = [map.x, map.y].map(|line| f64::from(line[2] / map.w[2]));
+                let at = [at[0] + map.origin[0], at[1] + map.origin[1]];
+                assert!((at[0] - corner[0]).hypot(at[1] - corner[1]) < 1e-4);
             }
         }
     }

@@ -80,6 +80,42 @@ impl<'a> ImageView<'a> {
         }
     }
 
+    /// Whether the channels of a pixel are neighbours and pixels stand apart by at least three bytes, two to a row or
+    /// more: then [`word_unchecked`](Self::word_unchecked) reads a pixel at once.
+    pub(crate) fn is_packed(&self) -> bool {
+        let [_, pixel, channel] = self.strides;
+        self.width > 1 && pixel >= 3 && channel.abs() == 1
+    }
+
+    /// Which byte of a word each channel is.
+    #[inline(always)]
+    pub(crate) fn channel_bytes<const PACKED: bool>(&self) -> [u32; 3] {
+        if PACKED && self.strides[2] < 0 { [2, 1, 0] } else { [0, 1, 2] }
+    }
+
+    /// The three bytes of a pixel in the lower part of a word, in the order of
+    /// [`channel_bytes`](Self::channel_bytes).
+    ///
+    /// # Safety
+    /// `y < height` and `x < width`; `PACKED` only where [`is_packed`](Self::is_packed).
+    #[inline(always)]
+    pub(crate) unsafe fn word_unchecked<const PACKED: bool>(&self, y: usize, x: usize) -> u32 {
+        if !PACKED {
+            // SAFETY: granted by the caller.
+            let [first, second, third] = unsafe { self.pixel_unchecked(y, x) };
+            return u32::from_le_bytes([first, second, third, 0]);
+        }
+        let [row, pixel, channel] = self.strides;
+        let offset = y as isize * row + x as isize * pixel + (2 * channel).min(0);
+        // The fourth byte must lie within the row too: it is the one after the pixel, or before the last pixel.
+        let is_last = x + 1 == self.width;
+        // SAFETY: the caller keeps within the image; between its first byte and that of the next pixel, or between
+        // that of the pixel before and its last, a row has at least four.
+        let word =
+            unsafe { self.pointer.offset(offset - isize::from(is_last)).cast::<u32>().read_unaligned() };
+        u32::from_le(word) >> (8 * u32::from(is_last))
+    }
+
     /// One pixel.
     ///
     /// # Panics
