@@ -86,7 +86,9 @@ def network_size(height: int, width: int, options: DetectorOptions) -> tuple[int
     scale = max(scale, options.shortest_side / min(height, width))
     # However thin an image is, the network's work is bounded: by a square of twice the usual longest side.
     scale = min(scale, 2 * options.longest_side / max(height, width))
-    rows, columns = (max(1, round(side * scale / _MULTIPLE)) * _MULTIPLE for side in (height, width))
+    rows, columns = (
+        max(1, round(round(side * scale, 3) / _MULTIPLE)) * _MULTIPLE for side in (height, width)
+    )
     return rows, columns
 
 

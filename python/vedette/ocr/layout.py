@@ -15,10 +15,10 @@ _SAME_ROW = 0.5
 _GUTTER = 1.0
 """Least distance between columns, in heights of a line."""
 
-_RUNNING_TEXT = 8.0
+_RUNNING_TEXT = 12.0
 """Lines this many times as wide as high, in the median, are running text rather than cells of a table."""
 
-_COLUMN_ROWS = 3
+_COLUMN_ROWS = 4
 """Rows a column of running text has at least."""
 
 
