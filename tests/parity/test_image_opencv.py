@@ -64,7 +64,9 @@ def straightened(image: np.ndarray, quad: np.ndarray, width: int, height: int) -
     x = (np.arange(width) + 0.5) * across / width - 0.5
     y = (np.arange(height) + 0.5) * down / height - 0.5
     grid = np.stack(np.meshgrid(x, y), axis=2).reshape(-1, 1, 2)
-    source = cv2.perspectiveTransform(grid, np.linalg.inv(to_line)).reshape(height, width, 2).astype(np.float32)
+    source = (
+        cv2.perspectiveTransform(grid, np.linalg.inv(to_line)).reshape(height, width, 2).astype(np.float32)
+    )
     return cv2.remap(
         image.astype(np.float32),
         source[..., 0],
@@ -105,7 +107,9 @@ def test_lines_are_straightened_as_by_opencv(quad: list[list[float]], bgr: bool)
 
 def test_strided_images_give_the_same_lines() -> None:
     image = picture(90, 120)
-    quads = np.array([[[10, 20], [100, 26], [99, 50], [9, 44]], [[5, 5], [110, 5], [110, 30], [5, 30]]], np.float32)
+    quads = np.array(
+        [[[10, 20], [100, 26], [99, 50], [9, 44]], [[5, 5], [110, 5], [110, 30], [5, 30]]], np.float32
+    )
     expected = np.empty((2, 3, 48, 256), np.float32)
     _native.crop_lines(image, quads, [200, 256], expected, HALF, HALF, False, 1)
     wide = np.dstack([image, image])

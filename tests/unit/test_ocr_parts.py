@@ -131,7 +131,9 @@ def test_the_plan_is_the_cheapest_one() -> None:
         ((40, 8000), (32, 4000)),
     ],
 )
-def test_the_network_sees_multiples_of_32_within_limits(size: tuple[int, int], expected: tuple[int, int]) -> None:
+def test_the_network_sees_multiples_of_32_within_limits(
+    size: tuple[int, int], expected: tuple[int, int]
+) -> None:
     assert network_size(*size, DetectorOptions()) == expected
 
 
@@ -165,7 +167,9 @@ def test_no_lines_have_no_order() -> None:
 
 
 def test_rows_go_down_and_cells_go_right() -> None:
-    lines = quads((300, 52, 380, 70), (10, 10, 80, 28), (10, 50, 90, 68), (300, 12, 360, 30), (10, 90, 70, 108))
+    lines = quads(
+        (300, 52, 380, 70), (10, 10, 80, 28), (10, 50, 90, 68), (300, 12, 360, 30), (10, 90, 70, 108)
+    )
     assert reading_order(lines) == [[1, 3], [2, 0], [4]]
 
 
@@ -210,7 +214,13 @@ def test_every_line_has_one_place(boxes: list[tuple[int, int, int, int]]) -> Non
 
 def page() -> Page:
     lines = (
-        Line("Total <due>", 0.987654, np.array(box(10, 10, 120, 30), np.float32), 0, tuple(np.linspace(0.05, 0.95, 11))),
+        Line(
+            "Total <due>",
+            0.987654,
+            np.array(box(10, 10, 120, 30), np.float32),
+            0,
+            tuple(np.linspace(0.05, 0.95, 11)),
+        ),
         Line('12.50 & "tax"', 0.9, np.array(box(200, 12, 300, 32), np.float32), 0),
         Line("thanks", 0.8, np.array(box(10, 50, 90, 70), np.float32), 1),
     )
