@@ -2,7 +2,7 @@
 
 The folder holds images and, for each, a CSV file of the same name with rows of eight corner coordinates and
 the text of a line, as in the ICDAR 2019 SROIE receipts. Vedette and RapidOCR read them with the same models,
-each in a process of its own. Words are what stands between spaces, tokens are runs of letters and digits, both
+each in a process of its own. Words stand between spaces, tokens are runs of letters and digits, both
 without regard to case; recall is the share of the true ones found, each as often as it stands there.
 """
 
