@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vedette import _native
@@ -74,6 +74,7 @@ def test_best_classes_are_those_of_numpy() -> None:
 # batches
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.integers(1, 4000), max_size=40),
     st.sampled_from([8, 32, 64]),
@@ -202,6 +203,7 @@ def test_columns_of_different_lengths_end_where_they_end() -> None:
     assert order == list(range(12))
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(*[st.integers(0, 900)] * 2, st.integers(5, 300), st.integers(5, 40)), max_size=30))
 def test_every_line_has_one_place(boxes: list[tuple[int, int, int, int]]) -> None:
     lines = quads(*[(x, y, x + width, y + height) for x, y, width, height in boxes]).reshape(-1, 4, 2)

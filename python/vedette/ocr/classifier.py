@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -41,7 +43,7 @@ class AngleClassifier:
         return np.where(turned[:, None, None], np.roll(quads, 2, axis=1), quads)
 
 
-def _middles(quads: Quads, parts: NDArray[np.float32]) -> Quads:
+def _middles(quads: Quads, parts: NDArray[np.floating[Any]]) -> Quads:
     """The middle part of each quad, all of it where the part is 1 or more."""
     pairs = zip(quads, np.minimum(parts, 1).tolist(), strict=True)
     return np.array(
