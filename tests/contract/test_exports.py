@@ -99,6 +99,7 @@ FORBIDDEN = {
     "errors.py": ("vedette.",),
     "hub.py": ("vedette.model", "vedette.ocr", "vedette.cli"),
     "runtime.py": ("vedette.model", "vedette.ocr", "vedette.cli", "vedette.hub"),
+    "memory.py": ("vedette.model", "vedette.ocr", "vedette.cli", "vedette.hub"),
     "image": ("vedette.model", "vedette.ocr", "vedette.cli", "vedette.hub"),
     "model": ("vedette.ocr", "vedette.cli", "vedette.hub"),
     "ocr": ("vedette.cli",),

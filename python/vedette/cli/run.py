@@ -23,8 +23,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vedette.cli.arguments import IMAGE_SUFFIXES, thread_count
-from vedette.cli.terminal import print_json, print_table, table
-from vedette.errors import InputError
+from vedette.cli.terminal import print_json, print_table, report_error, table
+from vedette.errors import InputError, UnsupportedModelError
 
 if TYPE_CHECKING:
     from vedette.model import Model, Port
@@ -50,7 +50,11 @@ def run(chosen: argparse.Namespace) -> int:
     from vedette.model import load
 
     start = time.perf_counter()
-    model = load(chosen.model, threads=chosen.threads, engine=chosen.engine)
+    try:
+        model = load(chosen.model, threads=chosen.threads, engine=chosen.engine)
+    except UnsupportedModelError as error:
+        report_error(error, f"vedette run --engine onnxruntime {chosen.model}")
+        return 1
     loaded_s = time.perf_counter() - start
     inputs = _inputs(model, chosen.inputs)
     seconds = []
