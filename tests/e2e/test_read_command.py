@@ -20,9 +20,9 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 
 def draw(path: Path, *lines: str) -> Path:
     """A small image that says these lines."""
-    image = Image.new("RGB", (320, 24 + 40 * len(lines)), "white")
+    image = Image.new("RGB", (480, 240), "white")
     for row, line in enumerate(lines):
-        ImageDraw.Draw(image).text((16, 12 + 40 * row), line, fill="black", font=ImageFont.load_default(26))
+        ImageDraw.Draw(image).text((40, 60 + 48 * row), line, fill="black", font=ImageFont.load_default(26))
     image.save(path)
     return path
 
@@ -65,7 +65,7 @@ def test_scores_and_times(vedette: Command, tmp_path: Path) -> None:
     score, _, text = done.stdout.decode().strip().partition("  ")
     assert text == "Hello there"
     assert 0.5 < float(score) <= 1
-    assert b"a.png: 320x64, 1 lines; ms: decode" in done.stderr
+    assert b"a.png: 480x240, 1 lines; ms: decode" in done.stderr
 
 
 def test_json(vedette: Command, tmp_path: Path) -> None:
@@ -74,7 +74,7 @@ def test_json(vedette: Command, tmp_path: Path) -> None:
     pages = [json.loads(line) for line in done.stdout.splitlines()]
     assert [page["source"] for page in pages] == [str(image) for image in images]
     assert [page["lines"][0]["text"] for page in pages] == ["First", "Second"]
-    assert pages[0]["width"] == 320
+    assert pages[0]["width"] == 480
     assert done.returncode == 0
 
 
@@ -92,7 +92,7 @@ def test_annotate_one(vedette: Command, tmp_path: Path) -> None:
     done = vedette("read", draw(tmp_path / "a.png", "Hello"), "--annotate", tmp_path / "out" / "marked.png")
     assert done.returncode == 0
     with Image.open(tmp_path / "out" / "marked.png") as marked:
-        assert marked.size == (640, 64)
+        assert marked.size == (960, 240)
 
 
 def test_annotate_many(vedette: Command, tmp_path: Path) -> None:
