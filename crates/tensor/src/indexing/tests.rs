@@ -104,7 +104,7 @@ fn the_first_of_equals_comes_first() {
     let view = View::of(&[2, 5], &data);
     let select = |k: usize, largest| {
         let (mut values, mut indices) = (vec![0.0f32; 2 * k], vec![0i64; 2 * k]);
-        let strides = [k as isize, 1];
+        let strides = crate::contiguous_strides(&[2, k]);
         let shape = [2, k];
         let to = |dtype| Layout { dtype, shape: &shape, strides: &strides };
         let plan = TopK::new(layout(&view), 1, to(DType::F32), to(DType::I64), largest);
