@@ -1,5 +1,6 @@
-"""Images: each operation against what a user would call today, in interleaved pairs within one process:
-``python -m bench.image``.
+"""Images: each operation against what a user would call today, in interleaved pairs within one process.
+
+    python -m bench.image
 
 Both sides get the same threads and write to arrays of their own. Beside the ratio stand the time at each level
 of instructions, and the floor: the bytes an operation must read and write, at the speed this machine copies.
