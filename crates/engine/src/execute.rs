@@ -51,7 +51,7 @@ impl Workspace {
                 needed_at: 0,
             },
         };
-        if bytes > workspace.arena.len() / SLACK {
+        if bytes >= workspace.arena.len() / SLACK {
             workspace.needed_at = idle.clock;
         }
         drop(idle);
