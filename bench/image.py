@@ -2,8 +2,9 @@
 
     python -m bench.image
 
-Both sides get the same threads and write to arrays of their own. Beside the ratio stand the time at each level
-of instructions, and the floor: the bytes an operation must read and write, at the speed this machine copies.
+Both sides get the same threads and write to arrays of their own. Beside the ratio stand the time at each
+level of instructions, and the floor: the bytes an operation must read and write, at the speed this machine
+copies.
 """
 
 from __future__ import annotations
