@@ -68,8 +68,8 @@ fn plan_range(context: &PlanContext<'_>) -> Result<Planned, EngineError> {
         if delta == 0 {
             return invalid("a range has step 0");
         }
-        let span = (limit - start).div_euclid(delta) + i128::from((limit - start).rem_euclid(delta) != 0);
-        let count = count(if (limit - start).signum() == delta.signum() { span.abs() as f64 } else { 0.0 })?;
+        let (span, towards) = ((limit - start).abs(), (limit - start).signum() == delta.signum());
+        let count = count(if towards { ((span - 1) / delta.abs() + 1) as f64 } else { 0.0 })?;
         context.zeros(dtype, &[count])?;
         let values: Vec<i64> = (0..count).map(|i| (start + i as i128 * delta) as i64).collect();
         Tensor::from_slice(&[count], &values)
@@ -141,4 +141,42 @@ fn plan_one_hot(context: &PlanContext<'_>, axis: i64) -> Result<Planned, EngineE
         plan.run(input(context.inputs, 0), &off, &on, &mut context.outputs[0]);
     });
     Ok(Planned::Step { outputs: vec![output], in_place: Vec::new(), scratch_bytes: 0, step })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use vedette_simd::Isa;
+
+    fn range(start: i32, limit: i32, delta: i32) -> Vec<i32> {
+        let bounds = [start, limit, delta].map(|bound| Tensor::from_slice(&[], &[bound]));
+        let inputs: Vec<Option<PlanInput<'_>>> = bounds
+            .iter()
+            .map(|bound| {
+                let spec = TensorSpec::contiguous(DType::I32, &[]);
+                Some(PlanInput { spec, value: Some(bound.view()), constant: true })
+            })
+            .collect();
+        let context = PlanContext {
+            inputs: &inputs,
+            outputs: 1,
+            isa: Isa::SCALAR,
+            threads: 1,
+            preferred_order: None,
+            memory_limit: 1 << 20,
+        };
+        match plan_range(&context) {
+            Ok(Planned::Values(values)) => values[0].slice::<i32>().to_vec(),
+            _ => unreachable!("the bounds are known"),
+        }
+    }
+
+    #[test]
+    fn ranges_stop_before_their_limit_in_both_directions() {
+        assert_eq!(range(10, 6, -3), [10, 7]);
+        assert_eq!(range(10, 4, -3), [10, 7]);
+        assert_eq!(range(0, 7, 3), [0, 3, 6]);
+        assert_eq!(range(0, 6, 3), [0, 3]);
+        assert!(range(3, 3, 1).is_empty() && range(0, 5, -1).is_empty());
+    }
 }
