@@ -109,13 +109,57 @@ impl PanelLayout {
                 // SAFETY: the panel's `width` values of row k lie within the packed block.
                 let to =
                     unsafe { std::slice::from_raw_parts_mut(packed.add(panel.offset + k * width), width) };
-                for (j, value) in to.iter_mut().enumerate() {
-                    *value = if j < columns {
-                        // SAFETY: j is a column of the matrix, which the caller grants.
-                        unsafe { *row.offset(column_offset(panel.columns.start + j)) * scale }
-                    } else {
-                        0.0
-                    };
+                let (values, padding) = to.split_at_mut(columns);
+                for (j, value) in values.iter_mut().enumerate() {
+                    // SAFETY: j is a column of the matrix, which the caller grants.
+                    *value = unsafe { *row.offset(column_offset(panel.columns.start + j)) } * scale;
+                }
+                padding.fill(0.0);
+            }
+        }
+    }
+}
+
+impl PanelLayout {
+    /// Packs these panels of a matrix with these strides, scaled by `scale`.
+    ///
+    /// # Safety
+    /// As for [`pack`](Self::pack).
+    pub(crate) unsafe fn pack_strided(
+        &self,
+        panels: Range<usize>,
+        source: *const f32,
+        (row_stride, column_stride): (isize, isize),
+        scale: f32,
+        packed: *mut f32,
+    ) {
+        if row_stride != 1 || column_stride == 1 {
+            let offsets = |k: usize| k as isize * row_stride;
+            // SAFETY: as the caller grants.
+            unsafe {
+                if column_stride == 1 {
+                    // A stride the compiler knows makes a plain copy of each row.
+                    self.pack(panels, source, offsets, |n| n as isize, scale, packed);
+                } else {
+                    self.pack(panels, source, offsets, |n| n as isize * column_stride, scale, packed);
+                }
+            }
+            return;
+        }
+        for panel in &self.panels[panels] {
+            let width = panel.kernel.width;
+            // SAFETY: the panel lies within the packed block.
+            let to = unsafe { std::slice::from_raw_parts_mut(packed.add(panel.offset), self.k * width) };
+            if panel.columns.len() < width {
+                to.fill(0.0);
+            }
+            for (j, column) in panel.columns.clone().enumerate() {
+                // SAFETY: a column of the matrix, which is a run of k values.
+                let from = unsafe {
+                    std::slice::from_raw_parts(source.offset(column as isize * column_stride), self.k)
+                };
+                for (row, value) in to.chunks_exact_mut(width).zip(from) {
+                    row[j] = *value * scale;
                 }
             }
         }

@@ -391,14 +391,8 @@ impl MatMulPlan {
                 let packed = to.0.wrapping_add(number * pack.layout.packed_step());
                 // SAFETY: as the caller grants; every task writes a panel of its own.
                 unsafe {
-                    pack.layout.pack(
-                        panel..panel + 1,
-                        source,
-                        |k| k as isize * pack.row_stride,
-                        |n| n as isize * pack.column_stride,
-                        self.alpha,
-                        packed,
-                    );
+                    let strides = (pack.row_stride, pack.column_stride);
+                    pack.layout.pack_strided(panel..panel + 1, source, strides, self.alpha, packed);
                 }
             }
         });
