@@ -212,9 +212,12 @@ impl Product<'_> {
             // SAFETY: the tile is within rows and columns the caller grants, and the kernel is of the layout's level.
             unsafe { panel.kernel.tiles[height - 1](&tile) };
             if let Some(activation) = pass.activation {
+                // Rows without gaps are one run: a few columns would leave most lanes of a vector idle.
+                let (rows, run) =
+                    if self.out_stride == columns { (1, height * columns) } else { (height, columns) };
                 // SAFETY: the tile was just written.
                 unsafe {
-                    apply_rows(self.layout.isa(), activation, tile.out, height, columns, self.out_stride);
+                    apply_rows(self.layout.isa(), activation, tile.out, rows, run, self.out_stride);
                 }
             }
             row += height;
