@@ -20,7 +20,9 @@ HEIGHT = 48
 
 _WIDTH_MULTIPLE = 32
 _MAX_WIDTH = 9600
-_BATCH_CAPACITY = 3200
+_BATCH_CAPACITY = 1600
+"""A step an eighth of a slot wide gives a value for each of some 20,000 characters: 16 MB a batch."""
+
 _BATCH_OVERHEAD = 64
 _MEAN = _DEVIATION = (0.5, 0.5, 0.5)
 
@@ -67,6 +69,8 @@ class Recogniser:
                 probabilities = self._network(slots)
             with watch.stage("decode_text"):
                 classes, scores = _native.best_classes(probabilities, self._threads)
+                # The largest array there is; the next batch need not find it still here.
+                del probabilities
                 for i, line in enumerate(lines):
                     decoded = collapse(classes[i], scores[i], self._names)
                     # Steps divide the slot evenly; the line fills only the first part of it.
