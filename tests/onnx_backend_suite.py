@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import warnings
 from collections import Counter, defaultdict
@@ -157,8 +158,10 @@ def _row(name: str, counts: Counter[str]) -> str:
 
 def _reason(message: str) -> str:
     """The refusal without the names of nodes and values, and only its first operator."""
-    first = message.removeprefix("the native engine does not have ").split(",")[0]
-    return "".join(part for at, part in enumerate(first.split("'")) if at % 2 == 0).strip().replace("|", "/")
+    first = re.sub(
+        r'.*node "[^"]*" ', "", message.removeprefix("the native engine does not have ").split(", ")[0]
+    )
+    return " ".join(re.sub(r"'[^']*'", "", first).split()).replace("|", "/")
 
 
 if __name__ == "__main__":
