@@ -134,7 +134,8 @@ def test_upside_down(vedette: Command, tmp_path: Path) -> None:
 def test_other_models(vedette: Command, tmp_path: Path) -> None:
     done = vedette("read", "--models", "ppocr-v4-mobile", draw(tmp_path / "a.png", "Older models"))
     assert done.returncode == 0
-    assert done.stdout.split() == [b"Older", b"models"]
+    # This recogniser often leaves the space between Latin words out.
+    assert b"".join(done.stdout.split()) == b"Oldermodels"
 
 
 def test_a_blank_image_has_no_text(vedette: Command, tmp_path: Path) -> None:
