@@ -8,14 +8,14 @@ use vedette_simd::{Isa, dispatch};
 /// Writes `maximum` where an element is greater than `value`, else zero (OpenCV's `THRESH_BINARY`).
 pub fn threshold<T: Sample + PartialOrd>(isa: Isa, input: &[T], value: T, maximum: T, out: &mut [T]) {
     assert_eq!(input.len(), out.len());
-    dispatch!(isa, S => map::<S, T, T>(input, out, |element| if element > value { maximum } else { T::default() }));
+    dispatch!(isa, S => cut::<S, T>(input, value, maximum, out));
 }
 
 #[inline(always)]
-fn map<S, T: Copy, U>(input: &[T], out: &mut [U], f: impl Fn(T) -> U) {
+fn cut<S, T: Sample + PartialOrd>(input: &[T], value: T, maximum: T, out: &mut [T]) {
     let _level = std::marker::PhantomData::<S>;
     for (result, &element) in out.iter_mut().zip(input) {
-        *result = f(element);
+        *result = if element > value { maximum } else { T::default() };
     }
 }
 

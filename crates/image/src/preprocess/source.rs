@@ -204,9 +204,14 @@ fn convert<S>(first: &mut [i16], second: &mut [i16], third: &mut [i16], fraction
     for ((first, second), third) in first.iter_mut().zip(second).zip(third) {
         let luma = (i32::from(*first) - black).max(0) * LUMA + (1 << 12);
         let (u, v) = (i32::from(*second) - middle, i32::from(*third) - middle);
-        let store = |value: i32| (value >> 13).clamp(0, white) as i16;
-        *first = store(luma + RED * v);
-        *second = store(luma + GREEN[0] * u + GREEN[1] * v);
-        *third = store(luma + BLUE * u);
+        *first = level(luma + RED * v, white);
+        *second = level(luma + GREEN[0] * u + GREEN[1] * v, white);
+        *third = level(luma + BLUE * u, white);
     }
+}
+
+/// Drops 13 fraction bits and keeps within black and white.
+#[inline(always)]
+fn level(value: i32, white: i32) -> i16 {
+    (value >> 13).clamp(0, white) as i16
 }

@@ -83,12 +83,22 @@ fn filter_rows<S: Simd, T: Sample>(
 
 #[inline(always)]
 fn scale<S: Simd>(values: &[f32], weight: f32, out: &mut [f32]) {
-    over::<S>(values, out, |value, _| S::mul(value, S::splat(weight)));
+    over::<S>(
+        values,
+        out,
+        #[inline(always)]
+        |value, _| S::mul(value, S::splat(weight)),
+    );
 }
 
 #[inline(always)]
 fn add_scaled<S: Simd>(values: &[f32], weight: f32, out: &mut [f32]) {
-    over::<S>(values, out, |value, sum| S::mul_add(value, S::splat(weight), sum));
+    over::<S>(
+        values,
+        out,
+        #[inline(always)]
+        |value, sum| S::mul_add(value, S::splat(weight), sum),
+    );
 }
 
 #[inline(always)]

@@ -161,7 +161,7 @@ impl HorizontalPlan {
         for x in 0..taps.len() {
             let (start, weights) = taps.quantized(x, HORIZONTAL_BITS);
             plan.starts[x] = (start - skip) as u32;
-            for (tap, weight) in weights.enumerate() {
+            for (tap, weight) in weights.into_iter().enumerate() {
                 let place = plan.weight_place(x, tap);
                 plan.weights[place] = weight;
                 plan.plain[x * chunks * chunk + tap] = weight;

@@ -91,6 +91,7 @@ pub struct Taps {
     input: usize,
     positions: Vec<Position>,
     weights: Vec<f64>,
+    mirrored: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -109,8 +110,12 @@ impl Taps {
     pub fn new(input: usize, output: usize, origin: f64, length: f64, sampling: Sampling) -> Taps {
         assert!(input > 0, "an axis without samples cannot be resampled");
         let step = length / output as f64;
-        let mut taps =
-            Taps { input, positions: Vec::with_capacity(output), weights: Vec::with_capacity(output) };
+        let mut taps = Taps {
+            input,
+            positions: Vec::with_capacity(output),
+            weights: Vec::with_capacity(output),
+            mirrored: false,
+        };
         let mut weights = Vec::new();
         // Pillow finds nearest positions by adding up, which tells where one falls between two samples.
         let mut centre = origin + 0.5 * step;
@@ -166,16 +171,22 @@ impl Taps {
     }
 
     /// The weights of a position in fixed point with `bits` fraction bits, which sum to exactly one.
-    pub fn quantized(&self, i: usize, bits: u32) -> (usize, impl Iterator<Item = i16>) {
+    pub fn quantized(&self, i: usize, bits: u32) -> (usize, Vec<i16>) {
         let (start, weights) = self.position(i);
         let one = f64::from(1i32 << bits);
         // Running sums are rounded, not weights, so that many small weights lose nothing together.
         let (mut sum, mut rounded) = (0.0, 0);
-        let exact = weights.iter().map(move |&weight| {
+        let mut quantize = |weight: &f64| {
             sum += weight * one;
             let next = f64::round(sum) as i32;
             (next - std::mem::replace(&mut rounded, next)) as i16
-        });
+        };
+        if !self.mirrored {
+            return (start, weights.iter().map(quantize).collect());
+        }
+        // A mirrored axis rounds in the order of the axis it mirrors, so that both have the same weights.
+        let mut exact: Vec<i16> = weights.iter().rev().map(&mut quantize).collect();
+        exact.reverse();
         (start, exact)
     }
 
@@ -189,7 +200,8 @@ impl Taps {
     /// The same sampling of an axis stored back to front.
     #[must_use]
     pub fn mirrored(&self) -> Taps {
-        let mut taps = Taps { input: self.input, positions: Vec::new(), weights: Vec::new() };
+        let mut taps =
+            Taps { input: self.input, positions: Vec::new(), weights: Vec::new(), mirrored: !self.mirrored };
         for i in 0..self.len() {
             let (start, weights) = self.position(i);
             let reversed: Vec<f64> = weights.iter().rev().copied().collect();
@@ -289,12 +301,24 @@ mod tests {
                         let sampling = Sampling { edge, ..Sampling::new(filter, antialias) };
                         let taps = Taps::new(input, output, 0.0, input as f64, sampling);
                         assert_eq!(taps.len(), output);
-                        for taps in [&taps, &taps.mirrored()] {
+                        let mirrored = taps.mirrored();
+                        for i in 0..output {
+                            let reversed: Vec<i16> = taps.quantized(i, 13).1.into_iter().rev().collect();
+                            assert_eq!(mirrored.quantized(i, 13).1, reversed);
+                        }
+                        for taps in [&taps, &mirrored] {
                             for i in 0..output {
                                 let (start, weights) = taps.position(i);
                                 assert!(start + weights.len() <= input);
                                 assert!((weights.iter().sum::<f64>() - 1.0).abs() < 1e-9);
-                                assert_eq!(taps.quantized(i, 13).1.map(i32::from).sum::<i32>(), 1 << 13);
+                                assert_eq!(
+                                    taps.quantized(i, 13)
+                                        .1
+                                        .iter()
+                                        .map(|&weight| i32::from(weight))
+                                        .sum::<i32>(),
+                                    1 << 13
+                                );
                             }
                         }
                         if input == output {
