@@ -196,6 +196,25 @@ mod tests {
     }
 
     #[test]
+    fn white_stays_white() {
+        // The largest sums there are: none may overflow at any level.
+        for (height, width) in (1..60).map(|i| (i, 3 * i + 7)) {
+            for (out_height, out_width) in [(71, 47), (77, 30), (17, 90), (height * 2 + 1, 33)] {
+                for filter in [Filter::Bilinear, Filter::Bicubic, Filter::Lanczos3, Filter::Area] {
+                    for isa in Isa::available() {
+                        let pixels = vec![255u8; height * width * 3];
+                        let mut out = vec![0; out_height * out_width * 3];
+                        let image = Frame::packed(&pixels, [height, width, 3]);
+                        let target = FrameMut::packed(&mut out, [out_height, out_width, 3]);
+                        resize(isa, image, target, Sampling::new(filter, true), &ThreadPool::new(1));
+                        assert!(out.iter().all(|&value| value == 255), "{filter:?} {height} to {out_height}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
     fn strides_of_every_kind_are_read_in_place() {
         let (height, width) = (23, 40);
         let pixels = noise(height * width * 4);

@@ -5,7 +5,7 @@ use super::Taps;
 /// Fraction bits of the vertical weights of plans with more than [`NARROW_TAPS`] rows a row.
 const WIDE_BITS: u32 = 13;
 /// Most rows a row whose weights are split into signed bytes, `weight = (high << shift) + low`: the sums of high parts
-/// and of low parts then fit 16 bits, and so do twice as many columns in a register.
+/// and of low parts then fit 16 bits, and twice as many columns fit a register.
 const NARROW_TAPS: usize = 16;
 /// Fraction bits of the horizontal weights.
 pub const HORIZONTAL_BITS: u32 = 14;
@@ -52,7 +52,7 @@ impl VerticalPlan {
     pub fn new(taps: &Taps, fraction: u32) -> VerticalPlan {
         let widest = taps.widest();
         let narrow = widest <= NARROW_TAPS;
-        // Low parts of `widest` rows must sum to at most 128: 128 * 255 is the last multiple that fits 16 bits.
+        // Half of the low parts, at most `1 << shift` each, must sum to at most 128: 129 * 255 does not fit 16 bits.
         let low_bits = 8 - widest.max(4).next_power_of_two().trailing_zeros().min(8);
         let shift = if narrow { low_bits } else { WIDE_BITS - fraction };
         let mut plan = VerticalPlan {
@@ -74,11 +74,18 @@ impl VerticalPlan {
             plan.weights.extend(weights);
             plan.counts.push((plan.weights.len() - offset) as u32);
             plan.weights.resize(plan.weights.len().next_multiple_of(2), 0);
+            let (mut sum, mut rounded) = (0, 0);
             for two in plan.weights[offset..].as_chunks::<2>().0 {
                 plan.pairs.push(i32::from(two[0] as u16) | i32::from(two[1]) << 16);
                 if narrow {
-                    // A weight of one would need a high part of 128; its low part takes the rest.
-                    let high = two.map(|weight| ((weight + (1 << (shift - 1))) >> shift).min(127));
+                    // High parts are differences of rounded running sums: together they are one exactly, as 255 times
+                    // anything more would not fit, and low parts cancel out.
+                    let high = two.map(|weight| {
+                        sum += i32::from(weight);
+                        let next = (sum + (1 << (shift - 1))) >> shift;
+                        // A high part of 128 fits no byte; its low part takes the rest.
+                        (next - std::mem::replace(&mut rounded, next)).min(127) as i16
+                    });
                     let low = [0, 1].map(|i| two[i] - (high[i] << shift));
                     let bytes = |parts: [i16; 2]| i16::from_le_bytes(parts.map(|part| part as i8 as u8));
                     plan.bytes.push([bytes(high), bytes(low)]);
