@@ -177,7 +177,8 @@ fn half_precision_goes_through_f32() {
 fn unary_functions_are_those_of_the_standard_library() {
     let data = values(300);
     let view = View::of(&[300], &data);
-    let pairs: [(UnaryOp, fn(f32) -> f32); 6] = [
+    type Pair = (UnaryOp, fn(f32) -> f32);
+    let pairs: [Pair; 6] = [
         (UnaryOp::Abs, f32::abs),
         (UnaryOp::Neg, |x| -x),
         (UnaryOp::Floor, f32::floor),
