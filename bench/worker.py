@@ -22,28 +22,23 @@ from bench import memory
 Side = tuple[Callable[[], Any], Callable[[], Any]]
 
 
-def random_input(shape: list[int]) -> np.ndarray[Any, np.dtype[np.float32]]:
-    """The same numbers on both sides."""
-    return np.random.default_rng(1).standard_normal(shape, dtype=np.float32)
-
-
-def vedette_model(path: str, shape: list[int], threads: int, output: str) -> Side:
+def vedette_model(path: str, x: str, threads: int, output: str) -> Side:
     """A model on Vedette's engine."""
     import vedette
 
     model = vedette.load(path, threads=threads)
-    x = random_input(shape)
-    return lambda: model(x), lambda: _saved(model(x), output)
+    array = np.load(x)
+    return lambda: model(array), lambda: _saved(model(array), output)
 
 
-def onnxruntime_model(path: str, shape: list[int], threads: int, output: str) -> Side:
+def onnxruntime_model(path: str, x: str, threads: int, output: str) -> Side:
     """A model on ONNX Runtime, with its defaults but for the number of threads."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    feed = {session.get_inputs()[0].name: random_input(shape)}
+    feed = {session.get_inputs()[0].name: np.load(x)}
     return lambda: session.run(None, feed), lambda: _saved(session.run(None, feed)[0], output)
 
 

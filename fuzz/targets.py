@@ -32,13 +32,12 @@ def model(data: bytes) -> None:
         path.write_bytes(data)
         try:
             loaded = vedette.load(path, threads=1)
-            loaded.run(
-                {
-                    port.name: np.ones([4 if size is None else size for size in port.shape or ()], port.dtype)
-                    for port in loaded.inputs
-                    if port.dtype and np.prod([size or 4 for size in port.shape or ()], dtype=float) < 1e6
-                }
-            )
+            inputs = {}
+            for port in loaded.inputs:
+                shape = [size if isinstance(size, int) else 4 for size in port.shape or ()]
+                if port.dtype and np.prod(shape, dtype=float) < 1e6:
+                    inputs[port.name] = np.ones(shape, port.dtype)
+            loaded.run(inputs)
         except NativeError:
             raise
         except VedetteError:

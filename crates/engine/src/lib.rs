@@ -5,7 +5,6 @@ mod cache;
 mod engine;
 mod execute;
 #[doc(hidden)]
-pub mod fuzz;
 mod limits;
 pub mod op;
 mod ops;

@@ -32,7 +32,9 @@ def _fold(editor: Editor, node: Node) -> None:
     if len(wide) != 4 or any(array.shape != (channels(editor, maker),) for array in wide):
         return
     scale, bias, mean, variance = wide
-    factor = scale / np.sqrt(variance + node.attributes["epsilon"])
+    # A model whose variances are below zero computes NaN, folded or not.
+    with np.errstate(invalid="ignore", divide="ignore"):
+        factor = scale / np.sqrt(variance + node.attributes["epsilon"])
     fold_affine(editor, maker, factor, bias - mean * factor, node)
 
 

@@ -1,7 +1,9 @@
-//! The bounded form of the fuzz target `program`: random bytes as programs, none of which may panic.
+//! Random bytes as programs, none of which may panic.
 
+mod arbitrary;
+
+use arbitrary::fuzz_program;
 use proptest::prelude::*;
-use vedette_engine::fuzz::fuzz_program;
 
 /// A few seconds' worth, unless `PROPTEST_CASES` asks for more.
 fn config() -> ProptestConfig {

@@ -1,7 +1,7 @@
 //! Programs from arbitrary bytes, for fuzzing: whatever they say, the engine runs them or refuses them.
 
-use crate::{Engine, Options, Program, supported_operators};
 use serde_json::{Map, Value, json};
+use vedette_engine::{Engine, Options, Program, supported_operators};
 use vedette_tensor::{DType, Tensor};
 
 /// Bytes that a fuzzed program may use, so that hostile sizes are refused rather than computed.
