@@ -2,6 +2,7 @@
 
 model   each network: Vedette against ONNX Runtime
 ocr     whole screens: Vedette against RapidOCR
+image   each operation against OpenCV and NumPy, level by level
 memory  eight frames in flight, and what a call costs: pools against NumPy
 import  what ``import vedette`` costs beyond NumPy
 size    the wheel, packed and unpacked
@@ -21,11 +22,11 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from bench import import_time, memory, model, ocr
+from bench import image, import_time, memory, model, ocr
 from bench.pairs import Record
 from vedette import runtime
 
-GROUPS = ("model", "ocr", "memory", "import", "size")
+GROUPS = ("model", "ocr", "image", "memory", "import", "size")
 ROOT = Path(__file__).parent.parent
 
 
@@ -50,6 +51,11 @@ def main() -> None:
                 for measured in import_time.run():
                     records.append(measured)
                     print(import_line(measured))
+            case "image":
+                print(image.HEADER)
+                for case in image.run(chosen.threads, chosen.pairs):
+                    records.append(case.to_dict())
+                    print(case.line(), flush=True)
             case "size":
                 records.append(wheel_size())
                 print(size_line(records[-1]))

@@ -1,6 +1,6 @@
 """Images: each operation against what a user would call today, in interleaved pairs within one process.
 
-    python -m bench.image
+    make bench BENCH=image
 
 Both sides get the same threads and write to arrays of their own. Beside the ratio stand the time at each
 level of instructions, and the floor: the bytes an operation must read and write, at the speed this machine
@@ -21,6 +21,8 @@ from PIL import Image
 
 import vedette as vd
 from vedette import _native, runtime
+
+HEADER = f"{'case':42}{'threads':>8}{'ours ms':>9}{'peer ms':>9}{'speedup':>9}{'floor ms':>10}  peer; levels"
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
@@ -54,6 +56,14 @@ class Measured:
         """As JSON."""
         return asdict(self)
 
+    def line(self) -> str:
+        """One row of the table."""
+        levels = ", ".join(f"{isa} {ms:.3f}" for isa, ms in self.levels_ms.items())
+        return (
+            f"{self.case:42}{self.threads:8}{self.ours_ms:9.3f}{self.peer_ms:9.3f}"
+            f"{self.speedup:9.2f}{self.floor_ms:10.3f}  {self.peer}; {levels}"
+        )
+
 
 def timed(call: Callable[[], Any]) -> float:
     """Milliseconds of one call."""
@@ -78,6 +88,7 @@ def run(threads: list[int], pairs: int) -> Iterator[Measured]:
         cv2.setNumThreads(count)
         for case in cases(count):
             yield measure(case, count, pairs, speed)
+        yield smallest_call(count, pairs, speed)
         if count > 1:
             yield scaling(count, pairs)
     runtime.set_num_threads(None)
@@ -246,28 +257,22 @@ def scaling(threads: int, pairs: int) -> Measured:
     return measure(case, threads, max(5, pairs // 2), copy_speed())
 
 
-def call_overhead_us() -> float:
-    """Microseconds of the smallest call there is from Python."""
+def smallest_call(threads: int, pairs: int, speed: float) -> Measured:
+    """What a call costs where there is next to nothing to compute; the milliseconds of a thousand calls."""
     a, b, out = np.zeros((3, 1, 1), np.uint8)
-    rounds = 20000
-    best = min(timed(lambda: [vd.image.absdiff(a, b, out=out) for _ in range(rounds)]) for _ in range(5))
-    return best * 1e3 / rounds
 
+    def repeated(call: Callable[[], Any]) -> Callable[..., None]:
+        def thousand(*_: Any) -> None:
+            for _ in range(1000):
+                call()
 
-def main() -> None:
-    """Print every case: ``python -m bench.image``."""
-    print(
-        f"{'case':42}{'threads':>8}{'ours ms':>9}{'peer ms':>9}{'speedup':>9}{'floor ms':>10}  peer; levels"
+        return thousand
+
+    case = Case(
+        "absdiff of one pixel, 1000 calls",
+        "OpenCV",
+        repeated(lambda: vd.image.absdiff(a, b, out=out)),
+        repeated(lambda: cv2.absdiff(a, b, dst=out)),
+        0.0,
     )
-    for measured in run([1, 2], 30):
-        levels = ", ".join(f"{isa} {ms:.3f}" for isa, ms in measured.levels_ms.items())
-        print(
-            f"{measured.case:42}{measured.threads:8}{measured.ours_ms:9.3f}{measured.peer_ms:9.3f}"
-            f"{measured.speedup:9.2f}{measured.floor_ms:10.3f}  {measured.peer}; {levels}",
-            flush=True,
-        )
-    print(f"call overhead of absdiff on one pixel: {call_overhead_us():.2f} us")
-
-
-if __name__ == "__main__":
-    main()
+    return measure(case, threads, pairs, speed)
