@@ -32,7 +32,7 @@ demo: $(VENV)/.built ## read the images of examples/ and write annotated copies 
 test: test-rust test-python ## every test, Rust and Python
 
 test-rust: $(VENV)/.made
-	cargo test --workspace --locked
+	cargo test --workspace --lib --tests --locked
 
 test-python: $(VENV)/.built $(VENV)/.tools
 	$(PY) -m pytest $(PYTEST_ARGS)
