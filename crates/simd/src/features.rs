@@ -72,6 +72,8 @@ pub struct CpuFeatures {
     pub avx512: bool,
     /// AVX-512 VNNI (`vpdpbusd`).
     pub avx512_vnni: bool,
+    /// AVX-512 VBMI (`vpermi2b`).
+    pub avx512_vbmi: bool,
     /// AVX-512 BF16 (`vdpbf16ps`).
     pub avx512_bf16: bool,
     /// AVX-VNNI, the 256-bit form without AVX-512.
@@ -87,6 +89,7 @@ fn detect() -> CpuFeatures {
         avx2,
         avx512,
         avx512_vnni: avx512 && has!("avx512vnni"),
+        avx512_vbmi: avx512 && has!("avx512vbmi"),
         avx512_bf16: avx512 && has!("avx512bf16"),
         avx_vnni: avx2 && has!("avxvnni"),
     }

@@ -201,7 +201,7 @@ pub(crate) fn three(axes: &[Axis]) -> [Axis; 3] {
 }
 
 /// Strides `[batch, channel, depth, height, width]` of an `[N, C, ...]` tensor of up to three spatial axes.
-pub(crate) fn five(strides: &[isize]) -> [isize; 5] {
+pub fn five(strides: &[isize]) -> [isize; 5] {
     let mut five = [strides[0], strides[1], 0, 0, 0];
     five[7 - strides.len()..].copy_from_slice(&strides[2..]);
     five

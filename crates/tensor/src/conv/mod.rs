@@ -9,8 +9,8 @@ pub mod scalar;
 mod strip;
 mod transpose;
 
-pub use geometry::{AutoPad, Axis, WindowAttributes};
-pub(crate) use geometry::{five, three};
+pub(crate) use geometry::three;
+pub use geometry::{AutoPad, Axis, WindowAttributes, five};
 pub use plan::{ConvArguments, ConvPlan, ConvShape, ConvWeights};
 pub use transpose::{TransposeAttributes, TransposePlan, TransposeShape, TransposeWeights};
 

@@ -67,16 +67,17 @@ impl ConvShape {
     }
 
     /// Taps of the kernel.
-    pub(crate) fn taps(&self) -> usize {
+    pub fn taps(&self) -> usize {
         self.axes.iter().map(|axis| axis.kernel).product()
     }
 
     /// Output positions of all images.
-    pub(crate) fn pixels(&self) -> usize {
+    pub fn pixels(&self) -> usize {
         self.batch * self.axes.iter().map(|axis| axis.output).product::<usize>()
     }
 
-    fn is_depthwise(&self) -> bool {
+    /// Whether every output channel reads one input channel of its own, over at most two axes.
+    pub fn is_depthwise(&self) -> bool {
         self.groups == self.in_channels
             && self.groups == self.out_channels
             && self.axes[0].kernel == 1

@@ -5,7 +5,7 @@ mod panels;
 mod plan;
 pub(crate) mod product;
 pub mod scalar;
-pub(crate) mod split;
+pub mod split;
 pub(crate) mod tile;
 
 pub use generic::multiply_generic;

@@ -11,7 +11,7 @@ const GRAIN: u64 = 500_000;
 const PARTS_PER_THREAD: usize = 4;
 
 /// Parts worth making of that many multiply-accumulates.
-pub(crate) fn parts_for(work: u64, threads: usize) -> usize {
+pub fn parts_for(work: u64, threads: usize) -> usize {
     if threads == 1 {
         return 1;
     }
@@ -21,7 +21,7 @@ pub(crate) fn parts_for(work: u64, threads: usize) -> usize {
 }
 
 /// The rows or columns `0..len` in `count` nearly equal ranges, cut at multiples of `multiple`.
-pub(crate) fn chunk(len: usize, count: usize, index: usize, multiple: usize) -> Range<usize> {
+pub fn chunk(len: usize, count: usize, index: usize, multiple: usize) -> Range<usize> {
     let units = len.div_ceil(multiple);
     let at = |i: usize| (units * i / count * multiple).min(len);
     at(index)..at(index + 1)

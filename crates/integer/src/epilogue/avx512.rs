@@ -1,0 +1,172 @@
+//! Sixteen sums a vector, four vectors at once where there are as many.
+
+use super::table;
+use super::{BOUND, Bytes, Epilogue, SumBlock, Target};
+use std::arch::x86_64::*;
+
+const LANES: usize = 16;
+
+/// Writes the outputs of a block.
+///
+/// # Safety
+/// As for [`Epilogue::run`], and the CPU has AVX-512 F, BW, DQ and VL.
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
+pub(super) unsafe fn run(epilogue: &Epilogue, block: &SumBlock) {
+    // SAFETY: as granted by the caller.
+    unsafe {
+        match (&epilogue.target, epilogue.residual.is_some()) {
+            (Target::Bytes(bytes), false) if epilogue.bounded => {
+                to_bytes::<false, true>(epilogue, bytes, block);
+            }
+            (Target::Bytes(bytes), true) if epilogue.bounded => {
+                to_bytes::<true, true>(epilogue, bytes, block);
+            }
+            (Target::Bytes(bytes), false) => to_bytes::<false, false>(epilogue, bytes, block),
+            (Target::Bytes(bytes), true) => to_bytes::<true, false>(epilogue, bytes, block),
+            (Target::Float { low, high }, _) => to_floats(epilogue, (*low, *high), block),
+        }
+    }
+}
+
+/// `f32(sum) * multiplier + bias + residual` of the lanes in `lanes`.
+///
+/// # Safety
+/// The sums are readable, as are the parameters; the residuals where `RESIDUAL`.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
+unsafe fn real<const RESIDUAL: bool>(
+    sums: *const i32,
+    parameters: (*const f32, *const f32),
+    residual: (*const u8, __m512i, __m512),
+    lanes: __mmask16,
+) -> __m512 {
+    // SAFETY: as granted by the caller.
+    unsafe {
+        let sum = _mm512_cvtepi32_ps(_mm512_loadu_si512(sums.cast()));
+        let f = _mm512_mul_ps(sum, _mm512_loadu_ps(parameters.0));
+        let f = _mm512_add_ps(f, _mm512_loadu_ps(parameters.1));
+        if !RESIDUAL {
+            return f;
+        }
+        let (at, zero_point, scale) = residual;
+        let r = _mm512_cvtepu8_epi32(_mm_maskz_loadu_epi8(lanes, at.cast()));
+        let r = _mm512_cvtepi32_ps(_mm512_sub_epi32(r, zero_point));
+        _mm512_add_ps(f, _mm512_mul_ps(r, scale))
+    }
+}
+
+fn lanes_of(columns: usize) -> __mmask16 {
+    if columns >= LANES { !0 } else { (1 << columns) - 1 }
+}
+
+/// # Safety
+/// As for [`run`].
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
+unsafe fn to_bytes<const RESIDUAL: bool, const BOUNDED: bool>(
+    epilogue: &Epilogue,
+    bytes: &Bytes,
+    block: &SumBlock,
+) {
+    let multiplier = epilogue.multiplier().wrapping_add(block.channel);
+    let bias = epilogue.bias().wrapping_add(block.channel);
+    let inverse = _mm512_set1_ps(bytes.inverse);
+    let (residual_zero, residual_scale) = match &epilogue.residual {
+        Some(r) => (_mm512_set1_epi32(r.zero_point().into()), _mm512_set1_ps(r.scale())),
+        None => (_mm512_setzero_si512(), _mm512_setzero_ps()),
+    };
+    let zero_point = i32::from(bytes.zero_point);
+    let (zero16, zero32) = (_mm512_set1_epi16(zero_point as i16), _mm512_set1_epi32(zero_point));
+    let (low, high) = (bytes.low as i8, bytes.high as i8);
+    // After packing, a 128-bit quarter holds four values of each of the four vectors.
+    let order = _mm512_set_epi32(15, 11, 7, 3, 14, 10, 6, 2, 13, 9, 5, 1, 12, 8, 4, 0);
+    let integers = |f: __m512| {
+        let mut v = _mm512_mul_ps(f, inverse);
+        if !BOUNDED {
+            // The first operand is taken only where it is greater or less: NaN gives the bound.
+            v = _mm512_max_ps(v, _mm512_set1_ps(-BOUND));
+            v = _mm512_min_ps(v, _mm512_set1_ps(BOUND));
+        }
+        _mm512_cvtps_epi32(v)
+    };
+    for row in 0..block.rows {
+        let sums = block.sums.wrapping_add(row * block.sums_stride);
+        let out = block.out.wrapping_add(row * block.out_stride);
+        let residuals = block.residual.wrapping_add(row * block.residual_stride);
+        let mut column = 0;
+        // SAFETY: the sums and parameters of whole vectors are readable; outputs and residuals are touched only within
+        // the columns.
+        unsafe {
+            while column + 4 * LANES <= block.columns {
+                let part = |i: usize| {
+                    let at = column + i * LANES;
+                    integers(real::<RESIDUAL>(
+                        sums.add(at),
+                        (multiplier.add(at), bias.add(at)),
+                        (residuals.wrapping_add(at), residual_zero, residual_scale),
+                        !0,
+                    ))
+                };
+                let low_half = _mm512_adds_epi16(_mm512_packs_epi32(part(0), part(1)), zero16);
+                let high_half = _mm512_adds_epi16(_mm512_packs_epi32(part(2), part(3)), zero16);
+                let packed = _mm512_permutexvar_epi32(order, _mm512_packus_epi16(low_half, high_half));
+                let packed = _mm512_max_epu8(packed, _mm512_set1_epi8(low));
+                let packed = _mm512_min_epu8(packed, _mm512_set1_epi8(high));
+                _mm512_storeu_si512(out.add(column).cast(), packed);
+                column += 4 * LANES;
+            }
+            while column < block.columns {
+                let lanes = lanes_of(block.columns - column);
+                let q = integers(real::<RESIDUAL>(
+                    sums.add(column),
+                    (multiplier.add(column), bias.add(column)),
+                    (residuals.wrapping_add(column), residual_zero, residual_scale),
+                    lanes,
+                ));
+                let q = _mm512_max_epi32(_mm512_add_epi32(q, zero32), _mm512_setzero_si512());
+                let packed = _mm512_cvtusepi32_epi8(q);
+                let packed = _mm_max_epu8(packed, _mm_set1_epi8(low));
+                let packed = _mm_min_epu8(packed, _mm_set1_epi8(high));
+                _mm_mask_storeu_epi8(out.add(column).cast(), lanes, packed);
+                column += LANES;
+            }
+            if let Some(table) = &bytes.table {
+                table::apply(epilogue.isa, table, out, block.columns);
+            }
+        }
+    }
+}
+
+/// # Safety
+/// As for [`run`].
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
+unsafe fn to_floats(epilogue: &Epilogue, (low, high): (f32, f32), block: &SumBlock) {
+    let multiplier = epilogue.multiplier().wrapping_add(block.channel);
+    let bias = epilogue.bias().wrapping_add(block.channel);
+    let (low, high) = (_mm512_set1_ps(low), _mm512_set1_ps(high));
+    let residual = epilogue.residual.as_ref();
+    let zero = _mm512_set1_epi32(residual.map_or(0, |r| r.zero_point().into()));
+    let scale = _mm512_set1_ps(residual.map_or(0.0, |r| r.scale()));
+    for row in 0..block.rows {
+        let sums = block.sums.wrapping_add(row * block.sums_stride);
+        let out = block.out.cast::<f32>().wrapping_add(row * block.out_stride);
+        let residuals = block.residual.wrapping_add(row * block.residual_stride);
+        for column in (0..block.columns).step_by(LANES) {
+            let lanes = lanes_of(block.columns - column);
+            // SAFETY: as in `to_bytes`.
+            unsafe {
+                let parameters = (multiplier.add(column), bias.add(column));
+                let f = match residual {
+                    Some(_) => real::<true>(
+                        sums.add(column),
+                        parameters,
+                        (residuals.wrapping_add(column), zero, scale),
+                        lanes,
+                    ),
+                    None => real::<false>(sums.add(column), parameters, (residuals, zero, scale), lanes),
+                };
+                let f = _mm512_min_ps(_mm512_max_ps(f, low), high);
+                _mm512_mask_storeu_ps(out.add(column), lanes, f);
+            }
+        }
+    }
+}

@@ -1,0 +1,178 @@
+//! From sums to outputs: `f = f32(sum) * multiplier + bias`, the residual, the activation, and back to u8.
+
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+pub mod scalar;
+pub(crate) mod table;
+#[cfg(test)]
+mod tests;
+
+use crate::Quantization;
+use crate::quantization::BOUND;
+use vedette_memory::AlignedBuffer;
+use vedette_simd::{Isa, Level};
+
+/// Channels are padded to this many, so that vectors may read past the last.
+const CHANNEL_MULTIPLE: usize = 64;
+
+/// What an [`Epilogue`] is made from.
+#[derive(Clone, Debug, Default)]
+pub struct EpilogueSpec<'a> {
+    /// For each output channel the scale of its sums.
+    pub multiplier: &'a [f32],
+    /// Added after the multiplier, one a channel.
+    pub bias: Option<&'a [f32]>,
+    /// What a u8 residual means, which is added before the activation.
+    pub residual: Option<Quantization>,
+    /// Bounds of the result; the upper one wins where they cross.
+    pub clamp: Option<(f32, f32)>,
+    /// What u8 outputs mean; `None` for float32 outputs.
+    pub output: Option<Quantization>,
+    /// Replaces every u8 output.
+    pub table: Option<&'a [u8; 256]>,
+    /// No sum is larger than this, either way.
+    pub largest_sum: Option<u32>,
+}
+
+/// What follows an integer product: everything about it that is the same in every run.
+#[derive(Debug)]
+pub struct Epilogue {
+    pub(crate) isa: Isa,
+    channels: usize,
+    /// `[2][padded channels]`: multipliers, biases.
+    parameters: AlignedBuffer,
+    residual: Option<Quantization>,
+    target: Target,
+    /// Whether every u8 result fits an i32 with room before it is bounded.
+    bounded: bool,
+}
+
+#[derive(Debug)]
+enum Target {
+    Float { low: f32, high: f32 },
+    Bytes(Box<Bytes>),
+}
+
+/// How float results become bytes. The order of values survives rounding, so bounds are kept as bytes.
+#[derive(Debug)]
+struct Bytes {
+    inverse: f32,
+    zero_point: u8,
+    low: u8,
+    high: u8,
+    table: Option<Box<[u8; 256]>>,
+}
+
+/// A block of sums and where its results go. Channels and strides count elements.
+#[derive(Clone, Copy, Debug)]
+pub struct SumBlock {
+    /// `[rows][stride]`, columns from `channel` on.
+    pub sums: *const i32,
+    /// Sums from one row to the next, at least `columns` rounded up to 16; what is there is readable.
+    pub sums_stride: usize,
+    /// Rows (pixels).
+    pub rows: usize,
+    /// The output channel of the first column.
+    pub channel: usize,
+    /// Channels.
+    pub columns: usize,
+    /// The first output: f32 or u8.
+    pub out: *mut u8,
+    /// Outputs from one row to the next.
+    pub out_stride: usize,
+    /// The first residual, if there is one; may be the output itself.
+    pub residual: *const u8,
+    /// Residuals from one row to the next.
+    pub residual_stride: usize,
+}
+
+impl Epilogue {
+    /// An epilogue for kernels of a level.
+    ///
+    /// # Panics
+    /// Where there is a bias of another length than the multipliers.
+    pub fn new(isa: Isa, spec: &EpilogueSpec<'_>) -> Epilogue {
+        let channels = spec.multiplier.len();
+        let padded = channels.next_multiple_of(CHANNEL_MULTIPLE);
+        let mut parameters = AlignedBuffer::new(2 * padded * size_of::<f32>());
+        let mut write = |at: usize, values: &[f32]| {
+            assert_eq!(values.len(), channels);
+            let bytes = values.iter().flat_map(|value| value.to_ne_bytes());
+            let to = &mut parameters.as_mut_slice()[at * size_of::<f32>()..];
+            to.iter_mut().zip(bytes).for_each(|(to, byte)| *to = byte);
+        };
+        write(0, spec.multiplier);
+        if let Some(bias) = spec.bias {
+            write(padded, bias);
+        }
+        let (low, high) = spec.clamp.unwrap_or((f32::NEG_INFINITY, f32::INFINITY));
+        let target = match spec.output {
+            None => Target::Float { low, high },
+            Some(output) => Target::Bytes(Box::new(Bytes {
+                inverse: 1.0 / output.scale(),
+                zero_point: output.zero_point(),
+                low: output.quantize(low),
+                high: output.quantize(high),
+                table: spec.table.map(|table| Box::new(*table)),
+            })),
+        };
+        Epilogue { isa, channels, parameters, residual: spec.residual, target, bounded: is_bounded(spec) }
+    }
+
+    /// Output channels.
+    pub fn channels(&self) -> usize {
+        self.channels
+    }
+
+    /// Bytes of one output.
+    pub fn output_bytes(&self) -> usize {
+        match self.target {
+            Target::Float { .. } => size_of::<f32>(),
+            Target::Bytes(_) => 1,
+        }
+    }
+
+    /// Whether a residual is added.
+    pub fn has_residual(&self) -> bool {
+        self.residual.is_some()
+    }
+
+    /// Bytes of memory it takes.
+    pub fn bytes(&self) -> usize {
+        self.parameters.len()
+    }
+
+    fn multiplier(&self) -> *const f32 {
+        self.parameters.as_ptr().cast()
+    }
+
+    fn bias(&self) -> *const f32 {
+        self.multiplier().wrapping_add(self.channels.next_multiple_of(CHANNEL_MULTIPLE))
+    }
+
+    /// Writes the outputs of a block of sums.
+    ///
+    /// # Safety
+    /// The block describes memory that is readable and writable as its fields say; its channels are below
+    /// [`channels`](Self::channels); the residual is there if [`has_residual`](Self::has_residual).
+    pub unsafe fn run(&self, block: &SumBlock) {
+        // SAFETY: as granted by the caller; an `Isa` exists only where the CPU has its level.
+        unsafe {
+            match self.isa.level() {
+                #[cfg(target_arch = "x86_64")]
+                Level::Avx512 => avx512::run(self, block),
+                _ => scalar::run(self, block),
+            }
+        }
+    }
+}
+
+/// Whether every result, counted in steps of the output, stays well within i32.
+fn is_bounded(spec: &EpilogueSpec<'_>) -> bool {
+    let (Some(largest), Some(output)) = (spec.largest_sum, spec.output) else { return false };
+    let residual = spec.residual.map_or(0.0, |residual| 255.0 * residual.scale());
+    (0..spec.multiplier.len()).all(|channel| {
+        let bias = spec.bias.map_or(0.0, |bias| bias[channel].abs());
+        (largest as f32 * spec.multiplier[channel].abs() + bias + residual) / output.scale() < 1e9
+    })
+}

@@ -1,0 +1,116 @@
+use super::*;
+
+fn run(epilogue: &Epilogue, sums: &[i32], residual: Option<&[u8]>) -> Vec<u8> {
+    let mut out = vec![0u8; sums.len() * epilogue.output_bytes()];
+    let columns = epilogue.channels();
+    let rows = sums.len() / columns;
+    let stride = columns.next_multiple_of(16);
+    let mut padded = vec![0; rows * stride];
+    for (to, from) in padded.chunks_mut(stride).zip(sums.chunks(columns)) {
+        to[..columns].copy_from_slice(from);
+    }
+    let block = SumBlock {
+        sums: padded.as_ptr(),
+        sums_stride: stride,
+        rows,
+        channel: 0,
+        columns,
+        out: out.as_mut_ptr(),
+        out_stride: columns,
+        residual: residual.map_or(std::ptr::null(), <[u8]>::as_ptr),
+        residual_stride: columns,
+    };
+    // SAFETY: the slices have a value for each row and column.
+    unsafe { epilogue.run(&block) };
+    out
+}
+
+#[test]
+fn sums_are_scaled_shifted_bounded_and_requantized() {
+    let spec = EpilogueSpec {
+        multiplier: &[0.5, 2.0],
+        bias: Some(&[1.0, -1.0]),
+        clamp: Some((0.0, 20.0)),
+        output: Some(Quantization::new(0.25, 3).unwrap()),
+        ..EpilogueSpec::default()
+    };
+    let epilogue = Epilogue::new(Isa::SCALAR, &spec);
+    // (2 * 0.5 + 1) / 0.25 + 3 and so on; the bounds become 3 and 83.
+    assert_eq!(run(&epilogue, &[2, 2, -100, 1, 1000, 0], None), [11, 15, 3, 7, 83, 3]);
+}
+
+#[test]
+fn a_residual_is_added_before_the_bounds_and_the_table_comes_last() {
+    let table: [u8; 256] = std::array::from_fn(|i| 255 - i as u8);
+    let spec = EpilogueSpec {
+        multiplier: &[1.0],
+        residual: Some(Quantization::new(2.0, 128).unwrap()),
+        clamp: Some((0.0, f32::INFINITY)),
+        output: Some(Quantization::new(1.0, 0).unwrap()),
+        table: Some(&table),
+        ..EpilogueSpec::default()
+    };
+    let epilogue = Epilogue::new(Isa::SCALAR, &spec);
+    assert_eq!(run(&epilogue, &[5, 5], Some(&[127, 200])), [252, 255 - 149]);
+}
+
+#[test]
+fn float_outputs_are_bounded_and_not_rounded() {
+    let spec = EpilogueSpec { multiplier: &[0.1], clamp: Some((-1.0, 6.0)), ..EpilogueSpec::default() };
+    let out = run(&Epilogue::new(Isa::SCALAR, &spec), &[3, 100, -100], None);
+    let floats: Vec<f32> = out.chunks(4).map(|b| f32::from_ne_bytes(b.try_into().unwrap())).collect();
+    assert_eq!(floats, [3.0 * 0.1f32, 6.0, -1.0]);
+}
+
+fn numbers(seed: u32, n: usize) -> Vec<u32> {
+    let step = |state: u32| state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+    std::iter::successors(Some(step(seed)), |&state| Some(step(state))).take(n).collect()
+}
+
+#[test]
+fn every_level_writes_the_bits_of_the_oracle() {
+    let table: [u8; 256] = std::array::from_fn(|i| (i * 7 + 3) as u8);
+    for columns in [1, 5, 16, 17, 48, 63, 64, 65, 130] {
+        for variant in 0..32 {
+            let on = |bit: usize| variant >> bit & 1 == 1;
+            let rows = 3;
+            let wild = if on(4) { 1u32 << 31 } else { 1 << 16 };
+            let sums: Vec<i32> =
+                numbers(1, rows * columns).iter().map(|&x| (x % wild) as i32 - (wild / 2) as i32).collect();
+            let multiplier: Vec<f32> = numbers(2, columns)
+                .iter()
+                .map(|&x| (x >> 8) as f32 * 1e-9 * if on(4) { 1e6 } else { 1.0 })
+                .collect();
+            let bias: Vec<f32> = numbers(3, columns).iter().map(|&x| (x >> 8) as f32 * 1e-7 - 0.8).collect();
+            let residual: Vec<u8> = numbers(4, rows * columns).iter().map(|&x| (x >> 13) as u8).collect();
+            let spec = EpilogueSpec {
+                multiplier: &multiplier,
+                bias: on(0).then_some(&bias),
+                residual: on(1).then(|| Quantization::new(0.37, 77).unwrap()),
+                clamp: on(2).then_some((-3.0, 40.5)),
+                output: on(3).then(|| Quantization::new(0.7, 31).unwrap()),
+                table: (on(3) && on(0)).then_some(&table),
+                largest_sum: (!on(4)).then_some(1 << 16),
+            };
+            let residual = on(1).then_some(&residual[..]);
+            let expected = run(&Epilogue::new(Isa::SCALAR, &spec), &sums, residual);
+            for isa in Isa::available() {
+                let found = run(&Epilogue::new(isa, &spec), &sums, residual);
+                assert_eq!(found, expected, "{}, {columns} columns, variant {variant}", isa.name());
+            }
+        }
+    }
+}
+
+#[test]
+fn parameters_that_are_no_numbers_give_the_same_bytes_at_every_level() {
+    let spec = EpilogueSpec {
+        multiplier: &[f32::NAN, f32::INFINITY, -f32::INFINITY, 1e38],
+        output: Some(Quantization::new(1e-3, 9).unwrap()),
+        ..EpilogueSpec::default()
+    };
+    for isa in Isa::available() {
+        assert_eq!(run(&Epilogue::new(isa, &spec), &[1, 1, 1, -5], None), [0, 255, 0, 0]);
+        assert_eq!(run(&Epilogue::new(isa, &spec), &[0, 0, 0, 5], None), [0, 0, 0, 255]);
+    }
+}
