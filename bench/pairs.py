@@ -7,20 +7,15 @@ import os
 import statistics
 import subprocess
 import sys
-import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-# Threads of a peer may spin for a while after their call; the other side's turn starts when they are done.
-SETTLE_S = 0.02
-
-
 @dataclass(frozen=True)
 class Times:
-    """Seconds of one side: wall and CPU, the least and the median call; peak memory of its process."""
+    """Seconds a call of one side: wall and CPU, the least and the median turn; peak memory of its process."""
 
     wall_min: float
     wall_median: float
@@ -64,9 +59,9 @@ class Worker:
         )
         self._receive()
 
-    def call(self) -> tuple[float, float]:
-        """Wall and CPU seconds of one call."""
-        answer = self._ask("call")
+    def turn(self) -> tuple[float, float]:
+        """Wall and CPU seconds of a call, the mean of a turn."""
+        answer = self._ask("turn")
         return answer["wall"], answer["cpu"]
 
     def result(self) -> Any:
@@ -100,13 +95,12 @@ def compare(
     """Check that both sides compute the same, then time them in turn."""
     agreement = agree(ours.result(), theirs.result())
     for worker in (ours, theirs):
-        worker.call()
+        worker.turn()
     samples: dict[str, list[tuple[float, float]]] = {ours.side: [], theirs.side: []}
     for index in range(pairs):
         order = (ours, theirs) if index % 2 == 0 else (theirs, ours)
         for worker in order:
-            time.sleep(SETTLE_S)
-            samples[worker.side].append(worker.call())
+            samples[worker.side].append(worker.turn())
     a, b = np.array(samples[ours.side]), np.array(samples[theirs.side])
     ratios = np.median(a / b, axis=0)
     return Record(

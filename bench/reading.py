@@ -76,7 +76,7 @@ def main() -> None:
     for side in ("vedette-ocr", "rapidocr"):
         worker = Worker(side, **settings)
         read[side] = worker.result()
-        wall, cpu = worker.call()
+        wall, cpu = worker.turn()
         peak = worker.finish()
         shares = (100 * recall(expected, read[side], split) for split in (words, tokens))
         row = "".join(f"{share:8.2f}%" for share in shares)

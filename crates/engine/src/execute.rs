@@ -7,7 +7,7 @@ use smallvec::SmallVec;
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 use vedette_memory::AlignedBuffer;
-use vedette_runtime::ThreadPool;
+use vedette_runtime::{FlushSubnormals, ThreadPool};
 use vedette_tensor::{Dims, Strides, Tensor, View, ViewMut};
 
 /// Working memory that runs take turns with. The pool is the process's, not the engine's: a detector and a recogniser that
@@ -136,6 +136,7 @@ impl Plan {
         let arena = workspace.arena.as_mut_ptr();
         let bases = Bases { arena, surroundings, known: &self.known };
         let (inputs, outputs) = (&mut workspace.inputs, &mut workspace.outputs);
+        let _flush = FlushSubnormals::new();
         for step in &self.steps {
             inputs.clear();
             outputs.clear();

@@ -1,7 +1,9 @@
 //! Threads: one pool of workers for the whole process, used in coarse parts by whoever asks.
 
+mod float_mode;
 mod pool;
 
+pub use float_mode::{FloatMode, FlushSubnormals};
 pub use pool::ThreadPool;
 
 use std::sync::atomic::{AtomicUsize, Ordering};

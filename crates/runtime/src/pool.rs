@@ -1,3 +1,4 @@
+use crate::FloatMode;
 use std::any::Any;
 use std::cell::UnsafeCell;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -74,6 +75,7 @@ struct Job {
     task: Task<'static>,
     parts: usize,
     threads: usize,
+    float_mode: FloatMode,
 }
 
 /// A counter on a cache line of its own.
@@ -181,7 +183,7 @@ impl Workers {
         // SAFETY: the lifetime ends for real when this function returns, and it returns only after the gate is shut
         // and no worker is inside, so no worker can call the task later.
         let task = unsafe { std::mem::transmute::<Task<'_>, Task<'static>>(task) };
-        let job = Job { task, parts, threads: limit + 1 };
+        let job = Job { task, parts, threads: limit + 1, float_mode: FloatMode::current() };
         // SAFETY: the gate is shut and empty (no job is running, as we hold `started`), so nobody reads the cell.
         unsafe { *shared.job.get() = Some(job) };
         for taken in &shared.taken[..job.threads] {
@@ -240,6 +242,7 @@ impl Shared {
                 // SAFETY: between entering and leaving, the cell is not written, and it holds this number's job.
                 let job = unsafe { *self.job.get() };
                 if let Some(job) = job.filter(|job| slot < job.threads) {
+                    job.float_mode.apply();
                     self.run_share(job, slot);
                 }
                 self.gate.fetch_sub(1, Ordering::AcqRel);
