@@ -10,6 +10,7 @@ import numpy as np
 import onnx
 import onnx.defs
 from bench.onnx_builder import OnnxNet
+from integer_reference import OPERATORS as INTEGER_OPERATORS
 from onnx import helper
 from onnx.reference import ReferenceEvaluator
 
@@ -38,7 +39,7 @@ def evaluate(graph: Graph, inputs: Mapping[str, Array] | None = None) -> dict[st
     values: dict[str | None, Any] = {None: None, **graph.constants, **(inputs or {})}
     for node in graph.nodes:
         operands = [values[name] for name in node.inputs]
-        results = _FUSED[node.op](node, operands) if node.op in _FUSED else _onnx(node, operands)
+        results = _FUSED[node.op](node, operands) if node.op in _FUSED else run_plain(node, operands)
         values.update(zip(node.outputs, results, strict=True))
     return {name: np.asarray(values[name]) for name in graph.outputs}
 
@@ -60,7 +61,7 @@ def assert_same_meaning(
         )
 
 
-def _onnx(node: Node, operands: list[Any]) -> list[Any]:
+def run_plain(node: Node, operands: list[Any]) -> list[Any]:
     """The node alone, by ONNX's own reference."""
     names = ["" if operand is None else f"i{i}" for i, operand in enumerate(operands)]
     attributes = {
@@ -127,11 +128,11 @@ def _conv(node: Node, operands: list[Any]) -> list[Any]:
     plain = Node(node.op, tuple(map(str, range(len(given)))), node.outputs, node.attributes)
     groups = node.attributes["group"]
     if node.op == "Conv" or groups == 1:
-        return _epilogue(node, _onnx(plain, given)[0], operands)
+        return _epilogue(node, run_plain(plain, given)[0], operands)
     # ONNX's reference of ConvTranspose does not know groups of several channels.
     single = plain.with_attributes(group=1)
     parts = zip(np.split(given[0], groups, 1), np.split(given[1], groups, 0), strict=True)
-    y = np.concatenate([_onnx(single, list(part))[0] for part in parts], 1)
+    y = np.concatenate([run_plain(single, list(part))[0] for part in parts], 1)
     if len(given) > 2:
         y = y + given[2].reshape(1, -1, *[1] * (y.ndim - 2))
     return _epilogue(node, y, operands)
@@ -157,7 +158,7 @@ def _layer_normalization(node: Node, operands: list[Any]) -> list[Any]:
     return [(y + bias[0] if bias else y).astype(x.dtype)]
 
 
-def _squeeze_excite(node: Node, operands: list[Any]) -> list[Any]:
+def squeeze_excite(node: Node, operands: list[Any]) -> list[Any]:
     x, w1, b1, w2, b2 = operands
     inner = activate(node.attributes["inner"], x.mean((2, 3)) @ w1[:, :, 0, 0].T + b1)
     gate = activate(node.attributes["gate"], inner @ w2[:, :, 0, 0].T + b2)[:, :, None, None]
@@ -165,10 +166,11 @@ def _squeeze_excite(node: Node, operands: list[Any]) -> list[Any]:
 
 
 _FUSED: dict[str, Callable[[Node, list[Any]], list[Any]]] = {
+    **INTEGER_OPERATORS,
     "Activation": _activation,
     "Conv": _conv,
     "ConvTranspose": _conv,
     "LayerNormalization": _layer_normalization,
     "MatMul": _matmul,
-    "SqueezeExcite": _squeeze_excite,
+    "SqueezeExcite": squeeze_excite,
 }

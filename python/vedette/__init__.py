@@ -11,13 +11,27 @@ from typing import TYPE_CHECKING, Any
 from vedette.errors import VedetteError
 
 if TYPE_CHECKING:
-    from vedette import errors, hub, image, memory, model, ocr, runtime
+    from vedette import errors, hub, image, memory, model, ocr, quantization, runtime
     from vedette.model import Model, load
+    from vedette.model.quantizing import quantize
 
-__all__ = ["Model", "VedetteError", "errors", "hub", "image", "load", "memory", "model", "ocr", "runtime"]
+__all__ = [
+    "Model",
+    "VedetteError",
+    "errors",
+    "hub",
+    "image",
+    "load",
+    "memory",
+    "model",
+    "ocr",
+    "quantization",
+    "quantize",
+    "runtime",
+]
 
-_MODULES = frozenset({"errors", "hub", "image", "memory", "model", "ocr", "runtime"})
-_NAMES = {"Model": "vedette.model", "load": "vedette.model"}
+_MODULES = frozenset({"errors", "hub", "image", "memory", "model", "ocr", "quantization", "runtime"})
+_NAMES = {"Model": "vedette.model", "load": "vedette.model", "quantize": "vedette.model.quantizing"}
 
 
 def __getattr__(name: str) -> Any:

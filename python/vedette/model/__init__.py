@@ -4,7 +4,21 @@
 """
 
 from vedette.model.inspection import Inspection, inspect
+from vedette.model.integer.recipe import Recipe, read_recipe
+from vedette.model.integer.report import NodeReport, Report
 from vedette.model.model import Model, Port, load
 from vedette.model.profile import Profile, ProfileEntry
 
-__all__ = ["Inspection", "Model", "Port", "Profile", "ProfileEntry", "inspect", "load"]
+__all__ = [
+    "Inspection",
+    "Model",
+    "NodeReport",
+    "Port",
+    "Profile",
+    "ProfileEntry",
+    "Recipe",
+    "Report",
+    "inspect",
+    "load",
+    "read_recipe",
+]

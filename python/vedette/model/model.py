@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -13,11 +13,15 @@ from numpy.typing import ArrayLike
 from vedette.errors import InputError, ModelError, UnsupportedModelError
 from vedette.model import saved
 from vedette.model.graph import Array, Dimension, Graph
-from vedette.model.onnx_tensors import numpy_dtype
 from vedette.model.profile import Profile, ProfileEntry
 from vedette.model.saved import SavedModel
+from vedette.tensor_file import numpy_dtype
 
-PRECISIONS = ("float32",)
+if TYPE_CHECKING:
+    from vedette.model.integer.recipe import Recipe
+    from vedette.model.integer.report import Report
+
+PRECISIONS = ("auto", "fast", "int8", "bfloat16", "float32")
 ENGINES = ("native", "onnxruntime")
 
 
@@ -34,6 +38,16 @@ class Port:
             "?" if self.shape is None else "x".join("?" if size is None else str(size) for size in self.shape)
         )
         return f"{self.name}: {self.dtype or '?'} {shape or 'scalar'}"
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """The float32 model that a model came from, to be compiled again: for saving it, or in other numbers."""
+
+    path: Path | None
+    digest: str
+    metadata: Mapping[str, str]
+    graph: Callable[[], Graph]
 
 
 class Engine(Protocol):
@@ -67,6 +81,10 @@ class Model:
         metadata: Mapping[str, str],
         path: Path | None = None,
         source: Callable[[], SavedModel] | None = None,
+        *,
+        origin: Origin | None = None,
+        report: Report | None = None,
+        recipe: Recipe | None = None,
     ) -> None:
         self._engine = engine
         self._inputs = tuple(inputs)
@@ -74,6 +92,9 @@ class Model:
         self._metadata = dict(metadata)
         self._path = path
         self._source = source
+        self._origin = origin
+        self._report = report
+        self._recipe = recipe
 
     @property
     def inputs(self) -> tuple[Port, ...]:
@@ -89,6 +110,21 @@ class Model:
     def metadata(self) -> dict[str, str]:
         """What the file says about itself, such as the characters a text recogniser knows."""
         return dict(self._metadata)
+
+    @property
+    def origin(self) -> Origin | None:
+        """The float32 model it came from, where that is an ONNX file or was made in code."""
+        return self._origin
+
+    @property
+    def report(self) -> Report | None:
+        """What became of each node, for a model that :func:`vedette.quantize` made."""
+        return self._report
+
+    @property
+    def recipe(self) -> Recipe | None:
+        """What makes this quantised model of its file again, without calibration; None for others."""
+        return self._recipe
 
     def __repr__(self) -> str:
         name = self._path.name if self._path else "model"
@@ -205,26 +241,38 @@ def check_input(port: Port, value: ArrayLike) -> Array:
 
 
 def load(
-    path: str | Path, *, precision: str = "float32", threads: int | None = None, engine: str = "native"
+    path: str | Path,
+    *,
+    precision: str = "float32",
+    threads: int | None = None,
+    engine: str = "native",
+    recipe: Recipe | str | Path | None = None,
+    cache: str | Path | None = None,
 ) -> Model:
     """Loads a model from an ONNX file, or from one that :meth:`Model.save` wrote.
 
     Parameters
     ----------
     path : str or Path
-        The file; ``*.vedette`` is a saved model, everything else is read as ONNX.
-    precision : str
-        Numbers to compute with; ``"float32"`` is what there is.
+        The file; ``*.vedette`` is a saved model, which has its precision, everything else is read as ONNX.
+    precision : {"float32", "auto", "fast", "int8", "bfloat16"}
+        Numbers to compute with. ``"auto"`` is the fastest known to be as good as float32, and ``"fast"``
+        and ``"int8"`` use integers wherever they run: as a recipe says, which comes with Vedette for the
+        models of its hub. Without a recipe ``"auto"`` is float32.
     threads : int, optional
         Threads one call uses; by default the process's own number (``vedette.runtime.get_num_threads()``).
     engine : {"native", "onnxruntime"}
         What runs the model. ONNX Runtime knows operators that Vedette does not; it is an extra:
         ``pip install 'vedette[onnxruntime]'``.
+    recipe : Recipe, str or Path, optional
+        The recipe of a model that :func:`vedette.quantize` made of this file, or a file of one.
+    cache : str or Path, optional
+        A folder where models compiled by a recipe are kept and looked for.
 
     Raises
     ------
     InputError
-        A precision, engine or number of threads that does not exist.
+        A precision, engine or number of threads that does not exist; a recipe that is of another model.
     InvalidModelError
         The file is missing, damaged, or contradicts itself.
     UnsupportedModelError
@@ -232,7 +280,7 @@ def load(
     """
     if precision not in PRECISIONS:
         raise InputError(
-            f"precision {precision!r} does not exist; there is {', '.join(map(repr, PRECISIONS))}"
+            f"precision {precision!r} does not exist; there are {', '.join(map(repr, PRECISIONS))}"
         )
     if engine not in ENGINES:
         raise InputError(f"engine {engine!r} does not exist; there are {', '.join(map(repr, ENGINES))}")
@@ -240,13 +288,21 @@ def load(
         raise InputError(f"threads must be at least 1, got {threads}")
     path = Path(path)
     if engine == "onnxruntime":
+        if precision not in ("auto", "float32"):
+            raise InputError(
+                f"ONNX Runtime runs models as they are; precision {precision!r} is the native engine's"
+            )
         from vedette.model.onnxruntime_engine import load_with_onnxruntime
 
         return load_with_onnxruntime(path, threads)
     if path.suffix == saved.SUFFIX:
         return _load_saved(path, threads)
     try:
-        return _load_native(path, threads)
+        if precision != "float32":
+            from vedette.model.recipes import load_with_recipe
+
+            return load_with_recipe(path, precision, threads, recipe, cache)
+        return load_native(path, threads)
     except UnsupportedModelError as error:
         raise UnsupportedModelError(_with_way_out(error, path)) from None
 
@@ -257,16 +313,38 @@ def _with_way_out(error: UnsupportedModelError, path: Path | None) -> str:
     return f'{path.name}: {error}. ONNX Runtime may run it: vedette.load({str(path)!r}, engine="onnxruntime")'
 
 
-def _load_native(path: Path, threads: int | None) -> Model:
-    compiled = _compile(path)
-    return _ready(compiled, threads, path, lambda: _compile(path))
+def load_native(path: Path, threads: int | None) -> Model:
+    """Loads an ONNX file in float32."""
+    graph, metadata = compile_file(path)
+    origin = Origin(path, "", metadata, lambda: compile_file(path)[0])
+    return model_of(graph, metadata, threads, path, lambda: saved_form(*compile_file(path)), origin=origin)
 
 
 def _load_saved(path: Path, threads: int | None) -> Model:
-    return _ready(saved.read(path), threads, path, lambda: saved.read(path))
+    return model_of_saved(saved.read(path), threads, path, lambda: saved.read(path))
 
 
-def _ready(compiled: SavedModel, threads: int | None, path: Path, source: Callable[[], SavedModel]) -> Model:
+def model_of(
+    graph: Graph,
+    metadata: Mapping[str, str],
+    threads: int | None,
+    path: Path | None,
+    source: Callable[[], SavedModel] | None = None,
+    **provenance: Any,
+) -> Model:
+    """A model that runs a compiled graph; ``source`` makes it again to save it, else its program is kept."""
+    compiled = saved_form(graph, metadata)
+    return model_of_saved(compiled, threads, path, source or (lambda: compiled), **provenance)
+
+
+def model_of_saved(
+    compiled: SavedModel,
+    threads: int | None,
+    path: Path | None,
+    source: Callable[[], SavedModel],
+    **provenance: Any,
+) -> Model:
+    """A model that runs what a ``.vedette`` file holds."""
     from vedette.model.native_engine import NativeEngine
 
     engine = NativeEngine(compiled.program, compiled.constants, threads or 0)
@@ -277,23 +355,30 @@ def _ready(compiled: SavedModel, threads: int | None, path: Path, source: Callab
         ]
         for ports in (compiled.inputs, compiled.outputs)
     )
-    return Model(engine, inputs, outputs, compiled.metadata, path, source)
+    return Model(engine, inputs, outputs, compiled.metadata, path, source, **provenance)
 
 
-def _compile(path: Path) -> SavedModel:
+def compile_file(path: Path) -> tuple[Graph, dict[str, str]]:
+    """An ONNX file as a compiled graph, and its notes."""
     from vedette import _native
-    from vedette.model.lowering import lower
-    from vedette.model.native_engine import compile_graph, refuse_unsupported
+    from vedette.model.native_engine import compile_graph
     from vedette.model.onnx_reader import read
 
-    supported = _native.supported_operators()
-    source = read(path, supported)
-    graph = compile_graph(source.graph)
-    refuse_unsupported(graph, supported)
+    source = read(path, _native.supported_operators())
+    return compile_graph(source.graph), source.metadata
+
+
+def saved_form(graph: Graph, metadata: Mapping[str, str]) -> SavedModel:
+    """A compiled graph as the program that the engine runs. Refuses what the engine does not have."""
+    from vedette import _native
+    from vedette.model.lowering import lower
+    from vedette.model.native_engine import refuse_unsupported
+
+    refuse_unsupported(graph, _native.supported_operators())
     inputs, outputs = (
         [asdict(port) for port in ports(graph, names)] for names in (graph.inputs, graph.outputs)
     )
-    return SavedModel(*lower(graph), inputs, outputs, source.metadata)
+    return SavedModel(*lower(graph), inputs, outputs, dict(metadata))
 
 
 def ports(graph: Graph, names: Sequence[str]) -> list[Port]:

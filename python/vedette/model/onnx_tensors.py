@@ -10,6 +10,7 @@ import numpy as np
 
 from vedette.errors import InvalidModelError, UnsupportedModelError
 from vedette.model.graph import Array
+from vedette.tensor_file import numpy_dtype
 
 if TYPE_CHECKING:
     from onnx import TensorProto
@@ -42,16 +43,6 @@ def dtype_name(element_type: int, where: str) -> str:
             f"{where} has element type {other}, which the native engine does not have"
         )
     return name
-
-
-def numpy_dtype(name: str) -> np.dtype[np.generic]:
-    """The NumPy type of that name; bfloat16 comes from ml_dtypes, which onnx requires."""
-    if name == "bfloat16":
-        import ml_dtypes
-
-        bfloat16: np.dtype[np.generic] = np.dtype(ml_dtypes.bfloat16)
-        return bfloat16
-    return np.dtype(name)
 
 
 def read_tensor(tensor: TensorProto, folder: Path | None, where: str) -> Array:

@@ -1,0 +1,1 @@
+"""Models in integers: calibration, the integer form of a graph, precision search, recipes."""

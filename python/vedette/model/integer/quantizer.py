@@ -1,0 +1,108 @@
+"""From a float graph and what was seen of its values to a graph in integers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from vedette.model.graph import Graph, Node
+from vedette.model.integer.activations import join_activations, split_activations
+from vedette.model.integer.form import Quantization, integer_form
+from vedette.model.integer.operators import FOLLOWING, WEIGHTED, obstacle
+from vedette.model.integer.placement import place
+from vedette.model.integer.recipe import Recipe
+from vedette.model.integer.tables import fuse_tables
+from vedette.model.passes.constants import Evaluate
+from vedette.model.passes.dead_code import remove_dead_code
+from vedette.model.rewriting import Editor, rewrite
+
+
+def prepare(graph: Graph) -> Graph:
+    """The form of a compiled float graph that is calibrated, and that integers are made from."""
+    return rewrite(split_activations(graph), _spatial_mean)
+
+
+def quantized_graph(prepared: Graph, recipe: Recipe, level: str, evaluate: Evaluate) -> Graph:
+    """A prepared graph in the integer form of a recipe; ``level`` names its precisions."""
+    precisions = default_precisions(prepared) | dict(recipe.precisions.get(level, {}))
+    return lower_to_integers(prepared, recipe, precisions, evaluate)
+
+
+def lower_to_integers(
+    prepared: Graph, recipe: Recipe, precisions: Mapping[str, str], evaluate: Evaluate
+) -> Graph:
+    """A prepared graph with its nodes in these precisions, by the value they make."""
+    values = place(prepared, recipe.ranges, lambda node: precisions.get(node.output))
+    plan = Quantization(values, precisions, {}, recipe.corrections)
+    graph = fuse_tables(integer_form(prepared, plan, evaluate))
+    # What stayed float takes its activation back.
+    return remove_dead_code(join_activations(graph))
+
+
+def default_precisions(prepared: Graph) -> dict[str, str]:
+    """``"int8"`` for every node that integers can do, ``"dynamic"`` for products of normalised activations.
+
+    What follows a layer normalisation, a softmax or a product of two activations differs so much from row to
+    row that each row is better rounded by itself.
+    """
+    maker = {name: node for node in prepared.nodes for name in node.outputs}
+    known: dict[str, bool] = {}
+
+    def varies(name: str | None) -> bool:
+        node = maker.get(name or "")
+        if node is None or name is None:
+            return False
+        if name not in known:
+            known[name] = False
+            if node.op in ("Conv", "ConvTranspose"):
+                found = False
+            elif (node.op == "MatMul" and obstacle(prepared, node) is None) or node.op in FOLLOWING:
+                found = any(varies(value) for value in node.inputs)
+            else:
+                found = True
+            known[name] = found
+        return known[name]
+
+    return {
+        node.output: "dynamic" if node.op == "MatMul" and varies(node.inputs[0]) else "int8"
+        for node in prepared.nodes
+        if node.op in WEIGHTED and obstacle(prepared, node) is None
+    }
+
+
+def in_float(prepared: Graph, precisions: Mapping[str, str]) -> Graph:
+    """The prepared graph with no integers, its nodes in bfloat16 where these precisions say so."""
+    nodes = [
+        node.with_attributes(precision="bfloat16")
+        if node.op in WEIGHTED and precisions.get(node.output) == "bfloat16"
+        else node
+        for node in prepared.nodes
+    ]
+    return join_activations(prepared.with_nodes(nodes))
+
+
+def reasons(prepared: Graph, precisions: Mapping[str, str], chosen: Mapping[str, str]) -> dict[str, str]:
+    """Why weighted nodes are not in integers, by the value they make."""
+    found = {}
+    for node in prepared.nodes:
+        if node.op not in WEIGHTED:
+            continue
+        why = obstacle(prepared, node)
+        if why is not None:
+            found[node.output] = why
+        elif precisions.get(node.output) in ("float32", "bfloat16"):
+            found[node.output] = chosen.get(node.output, "the precision asked for")
+    return found
+
+
+def _spatial_mean(editor: Editor, node: Node) -> Any:
+    """A mean over both axes of images is a pool, which has an integer form."""
+    axes = editor.constant(node.input(1)) if node.op == "ReduceMean" else None
+    x = node.input(0)
+    if axes is None or x is None or node.attributes.get("keepdims", 1) != 1:
+        return
+    if editor.graph.type_of(x).rank == 4 and sorted(int(axis) % 4 for axis in np.ravel(axes)) == [2, 3]:
+        pool = Node("GlobalAveragePool", (x,), node.outputs, {}, node.name)
+        editor.replace([node], [pool], at=node)

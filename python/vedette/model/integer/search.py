@@ -1,0 +1,127 @@
+"""Which nodes may be in integers: errors and times are measured, what pays within the tolerance stays."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from vedette.model.graph import Array, Graph
+from vedette.model.integer.quantizer import default_precisions, in_float, lower_to_integers
+from vedette.model.integer.recipe import Recipe
+from vedette.model.native_engine import NativeEngine, evaluate
+
+Progress = Callable[[str, int, int], None]
+
+_REPEATS = 3
+
+
+@dataclass(slots=True)
+class Measured:
+    """A graph that was run: its outputs by sample, the least microseconds of nodes and of one run."""
+
+    outputs: list[list[Array]]
+    nodes: dict[str, float]
+    total: float
+
+
+class Search:
+    """Runs a model in different precisions on a few samples, and compares it with itself in float32."""
+
+    def __init__(
+        self,
+        prepared: Graph,
+        recipe: Recipe,
+        samples: Sequence[Sequence[Array]],
+        threads: int,
+    ) -> None:
+        self.prepared, self.recipe, self.samples = prepared, recipe, samples
+        self.threads = threads
+        self.default = default_precisions(prepared)
+        self.original = self.measure(in_float(prepared, {}))
+        self.alone: dict[str, float] = {}
+
+    def graph(self, precisions: Mapping[str, str]) -> Graph:
+        """The model with these precisions."""
+        if all(kind in ("float32", "bfloat16") for kind in precisions.values()):
+            return in_float(self.prepared, precisions)
+        return lower_to_integers(self.prepared, self.recipe, precisions, evaluate)
+
+    def measure(self, graph: Graph) -> Measured:
+        """Runs a graph on every sample; times are the least of a few runs of the first."""
+        engine = NativeEngine.of(graph, self.threads)
+        outputs = [engine.run(sample) for sample in self.samples]
+        total = math.inf
+        nodes: dict[str, float] = {}
+        for _ in range(_REPEATS):
+            start = time.perf_counter()
+            engine.run(self.samples[0])
+            total = min(total, 1e6 * (time.perf_counter() - start))
+            _, entries = engine.profile(self.samples[0])
+            for entry in entries:
+                nodes[entry["name"]] = min(entry["microseconds"], nodes.get(entry["name"], math.inf))
+        return Measured(outputs, nodes, total)
+
+    def noise(self, precisions: Mapping[str, str]) -> float:
+        """Noise of the outputs over their signal, as a share of power, for the worst sample."""
+        engine = NativeEngine.of(self.graph(precisions), self.threads)
+        return max(
+            noise_share(expected, engine.run(sample))
+            for expected, sample in zip(self.original.outputs, self.samples, strict=True)
+        )
+
+    def sensitivities(self, progress: Progress | None) -> dict[str, float]:
+        """The noise that each node makes when it alone is in integers."""
+        floats = dict.fromkeys(self.default, "float32")
+        for at, (value, kind) in enumerate(self.default.items()):
+            self.alone[value] = self.noise(floats | {value: kind})
+            if progress is not None:
+                progress("measure nodes", at + 1, len(self.default))
+        return self.alone
+
+    def within(self, tolerance: float, instead: str, progress: Progress | None = None) -> dict[str, str]:
+        """Precisions whose error is within the tolerance, with as few nodes taken out of integers as need be.
+
+        Nodes are taken out in the order of the noise they make alone for each microsecond that they save,
+        and the number of them is found by bisection.
+        """
+        limit = tolerance**2
+        if self.noise(self.default) <= limit:
+            return dict(self.default)
+        if not self.alone:
+            self.sensitivities(progress)
+        labels = {node.output: node.label for node in self.prepared.nodes}
+        cost = {value: self.original.nodes.get(labels[value], 1.0) + 1.0 for value in self.default}
+        order = sorted(self.default, key=lambda value: self.alone[value] / cost[value], reverse=True)
+        low, high = 0, len(order)
+        while high - low > 1:
+            middle = (low + high) // 2
+            if self.noise(self.default | dict.fromkeys(order[:middle], instead)) <= limit:
+                high = middle
+            else:
+                low = middle
+            if progress is not None:
+                progress("choose precisions", len(order) - (high - low), len(order))
+        return self.default | dict.fromkeys(order[:high], instead)
+
+
+def noise_share(expected: Sequence[Array], actual: Sequence[Array]) -> float:
+    """Noise over signal of the worst output, as a share of power."""
+    worst = 0.0
+    for exact, found in zip(expected, actual, strict=True):
+        if exact.dtype.kind != "f" or exact.size == 0:
+            continue
+        wide = exact.astype(np.float64)
+        noise, signal = float(np.sum((wide - found) ** 2)), float(np.sum(wide**2))
+        worst = max(worst, noise / signal if signal > 0 else (0.0 if noise == 0 else math.inf))
+    return worst
+
+
+def decibels(share: float) -> float:
+    """Signal to noise in dB, of noise over signal."""
+    if share == 0.0:
+        return math.inf
+    return -10.0 * math.log10(share) if math.isfinite(share) else -math.inf
