@@ -16,13 +16,23 @@ pub struct Kernel<const N: usize> {
 }
 
 impl<const N: usize> Kernel<N> {
+    /// The kernel that calls `rows` with pointers and a number of elements.
+    ///
     /// # Safety
     /// `rows` must access only the `n` elements of these types at each pointer, and write only the first.
-    pub(super) unsafe fn new(
+    pub unsafe fn new(
         dtypes: [DType; N],
         rows: impl Fn([*mut u8; N], usize) + Send + Sync + 'static,
     ) -> Kernel<N> {
         Kernel { dtypes, rows: Box::new(rows) }
+    }
+
+    /// Computes `n` contiguous elements.
+    ///
+    /// # Safety
+    /// `n` elements of the kernel's types are readable at every pointer, and writable at the first.
+    pub unsafe fn run_raw(&self, pointers: [*mut u8; N], n: usize) {
+        (self.rows)(pointers, n);
     }
 
     /// Type of the elements written.

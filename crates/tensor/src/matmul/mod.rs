@@ -12,6 +12,7 @@ pub use generic::multiply_generic;
 pub use panels::{PackedMatrix, PanelLayout};
 pub use plan::{MatMulArguments, MatMulOperands, MatMulPlan, matmul_shape};
 pub use product::Epilogue;
+pub use split::{chunk, parts_for};
 
 #[cfg(test)]
 mod tests;

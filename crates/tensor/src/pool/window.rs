@@ -25,9 +25,12 @@ pub enum Reduction {
 /// Sizes of a pooling operation, its spatial axes brought to three.
 #[derive(Clone, Debug)]
 pub struct PoolShape {
-    pub(crate) batch: usize,
-    pub(crate) channels: usize,
-    pub(crate) axes: [Axis; 3],
+    /// Images.
+    pub batch: usize,
+    /// Channels.
+    pub channels: usize,
+    /// Depth, height and width.
+    pub axes: [Axis; 3],
     rank: usize,
 }
 

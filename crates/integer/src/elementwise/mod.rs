@@ -1,0 +1,13 @@
+//! Elementwise kernels, to be run over tensors of any strides by [`vedette_tensor::elementwise::Map`].
+
+mod binary;
+mod block;
+mod lookup;
+mod quantize;
+
+pub use binary::{add, multiply};
+pub use lookup::{lookup, with_table};
+pub use quantize::{Bytes, dequantize, dequantize_by, quantize, quantize_by};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,66 @@
+//! Rows of bytes combined: plain loops over slices, which the compiler makes vector code of.
+
+/// `a[i] = max(a[i], b[i])`
+#[inline(always)]
+pub(super) fn max<T: Copy + PartialOrd>(a: &mut [T], b: &[T]) {
+    for (a, &b) in a.iter_mut().zip(b) {
+        *a = if *a > b { *a } else { b };
+    }
+}
+
+/// `sums[i] += x[i]`
+#[inline(always)]
+pub(super) fn add_bytes(sums: &mut [i32], x: &[u8]) {
+    for (sum, &x) in sums.iter_mut().zip(x) {
+        *sum += i32::from(x);
+    }
+}
+
+/// `sums[i] += x[i]`
+#[inline(always)]
+pub(super) fn add(sums: &mut [i32], x: &[i32]) {
+    for (sum, &x) in sums.iter_mut().zip(x) {
+        *sum += x;
+    }
+}
+
+/// Rows that 16 bits hold the sum of.
+const SHORT: usize = 256;
+
+/// Columns summed together in 16 bits.
+const COLUMNS: usize = 64;
+
+/// Adds the columns of `x`, `[rows][period]` (the last row may be shorter), to `sums`.
+#[inline(always)]
+pub(super) fn add_columns(x: &[u8], period: usize, sums: &mut [u64]) {
+    for start in (0..period).step_by(COLUMNS) {
+        let width = COLUMNS.min(period - start);
+        for block in x.chunks(SHORT * period) {
+            let mut short = [0u16; COLUMNS];
+            if width == COLUMNS {
+                let mut rows = block.chunks_exact(period);
+                for row in &mut rows {
+                    if let Some(row) = row[start..].first_chunk::<COLUMNS>() {
+                        for (sum, &x) in short.iter_mut().zip(row) {
+                            *sum += u16::from(x);
+                        }
+                    }
+                }
+                let rest = rows.remainder();
+                for (sum, &x) in short.iter_mut().zip(&rest[start.min(rest.len())..]) {
+                    *sum += u16::from(x);
+                }
+            } else {
+                for row in block.chunks(period) {
+                    let row = &row[start.min(row.len())..];
+                    for (sum, &x) in short[..width].iter_mut().zip(row) {
+                        *sum += u16::from(x);
+                    }
+                }
+            }
+            for (sum, short) in sums[start..start + width].iter_mut().zip(short) {
+                *sum += u64::from(short);
+            }
+        }
+    }
+}

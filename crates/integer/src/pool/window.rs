@@ -1,0 +1,312 @@
+use super::rows;
+use super::{Mean, MeanOutput};
+use crate::{TensorError, at_level};
+use std::ops::Range;
+use vedette_runtime::ThreadPool;
+use vedette_simd::Isa;
+use vedette_tensor::conv::Axis;
+use vedette_tensor::matmul::{chunk, parts_for};
+use vedette_tensor::pool::PoolShape;
+
+/// What becomes of the bytes under a window.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum ByteReduction {
+    /// The largest u8.
+    MaxU8,
+    /// The largest i8.
+    MaxI8,
+    /// The mean.
+    Average {
+        /// What the bytes stand for.
+        mean: Mean,
+        /// Whether padding counts as real zeros.
+        include_pad: bool,
+    },
+}
+
+/// Output pixels whose windows are cut alike.
+#[derive(Clone, Debug, PartialEq)]
+struct Run {
+    pixels: Range<usize>,
+    /// First input pixel of the first window.
+    first: usize,
+    /// Taps within the input.
+    taps: usize,
+    /// Taps within input and padding.
+    padded: usize,
+}
+
+/// A planned pooling of bytes whose channels lie next to each other, as do the pixels of a line; so do the output's.
+pub struct PoolPlan {
+    isa: Isa,
+    shape: PoolShape,
+    reduction: ByteReduction,
+    runs: Vec<Run>,
+    /// Strides of images, slices and lines.
+    x: [isize; 3],
+    parts: usize,
+}
+
+/// Windows whose sums might not fit 32 bits.
+const MOST_TAPS: usize = 1 << 23;
+
+fn padded_taps(axis: &Axis, output: usize) -> usize {
+    let padded = axis.input + axis.pad_begin + axis.pad_end;
+    padded.saturating_sub(output * axis.stride).div_ceil(axis.dilation).min(axis.kernel)
+}
+
+impl PoolPlan {
+    /// Plans pooling of an input with these strides of images, slices and lines; the pixels of a line follow one
+    /// another.
+    pub fn new(
+        isa: Isa,
+        threads: usize,
+        shape: PoolShape,
+        reduction: ByteReduction,
+        x: [isize; 3],
+    ) -> Result<PoolPlan, TensorError> {
+        let taps = shape.axes.iter().try_fold(1usize, |taps, axis| taps.checked_mul(axis.kernel));
+        if taps.is_none_or(|taps| taps > MOST_TAPS) {
+            return Err(TensorError("a window of more than 8 million taps".to_owned()));
+        }
+        let width = &shape.axes[2];
+        let mut runs: Vec<Run> = Vec::new();
+        for pixel in 0..width.output {
+            let within = width.taps_within(pixel);
+            let first =
+                (pixel * width.stride + within.start * width.dilation).saturating_sub(width.pad_begin);
+            let run = Run {
+                pixels: pixel..pixel + 1,
+                first,
+                taps: within.len(),
+                padded: padded_taps(width, pixel),
+            };
+            match runs.last_mut() {
+                Some(last)
+                    if (last.taps, last.padded) == (run.taps, run.padded)
+                        && run.taps > 0
+                        && last.first + last.pixels.len() * width.stride == run.first =>
+                {
+                    last.pixels.end = pixel + 1;
+                }
+                _ => runs.push(run),
+            }
+        }
+        let outputs: usize = shape.axes.iter().map(|axis| axis.output).product();
+        let elements = (shape.batch * shape.channels * outputs) as u64;
+        let parts = parts_for(elements.saturating_mul(taps.unwrap_or(1) as u64 + 4) / 4, threads);
+        Ok(PoolPlan { isa, shape, reduction, runs, x, parts })
+    }
+
+    fn row(&self) -> usize {
+        self.shape.axes[2].input * self.shape.channels
+    }
+
+    /// Bytes of scratch a part of the run needs: a line of the input combined, and sums of a line of the output.
+    fn part_bytes(&self) -> usize {
+        let bytes = match self.reduction {
+            ByteReduction::Average { .. } => {
+                (self.row() + self.shape.axes[2].output * self.shape.channels) * size_of::<i32>()
+            }
+            _ => self.row(),
+        };
+        bytes.next_multiple_of(64)
+    }
+
+    /// Bytes of scratch a run needs.
+    pub fn scratch_bytes(&self) -> usize {
+        self.parts * self.part_bytes()
+    }
+
+    /// Runs the pooling.
+    ///
+    /// # Safety
+    /// `x` is the first element of the input as planned, `out` has room for a channels-last output of the reduction's
+    /// type; `scratch` has [`scratch_bytes`](Self::scratch_bytes) and is aligned for `i32`.
+    pub unsafe fn run(&self, x: *const u8, out: *mut u8, scratch: &mut [u8], pool: &ThreadPool) {
+        assert!(scratch.len() >= self.scratch_bytes());
+        let [depth, height, width] = &self.shape.axes;
+        let lines = self.shape.batch * depth.output * height.output;
+        let outputs = width.output * self.shape.channels;
+        let shared = Shared(x.cast_mut(), out, scratch.as_mut_ptr());
+        pool.run(self.parts, |part| {
+            let (x, out, scratch) = shared.get();
+            let scratch = scratch.wrapping_add(part * self.part_bytes());
+            for line in chunk(lines, self.parts, part, 1) {
+                let (slice, y) = (line / height.output, line % height.output);
+                let (batch, z) = (slice / depth.output, slice % depth.output);
+                let x = x.wrapping_offset(batch as isize * self.x[0]).cast_const();
+                let place = Place { x, z, y, scratch };
+                let at = line * outputs;
+                // SAFETY: a line of the output, which is this part's own, as is its scratch; the input is as planned.
+                unsafe {
+                    match self.reduction {
+                        ByteReduction::MaxU8 => {
+                            let out = std::slice::from_raw_parts_mut(out.wrapping_add(at), outputs);
+                            at_level!(self.isa, self.max_line::<u8>(&place, &mut *out));
+                        }
+                        ByteReduction::MaxI8 => {
+                            let out = out.wrapping_add(at).cast::<i8>();
+                            let out = std::slice::from_raw_parts_mut(out, outputs);
+                            at_level!(self.isa, self.max_line::<i8>(&place, &mut *out));
+                        }
+                        ByteReduction::Average { mean, include_pad } => {
+                            let out = out.wrapping_add(at * mean.output_bytes());
+                            at_level!(self.isa, self.mean_line(&place, &mean, include_pad, out));
+                        }
+                    }
+                }
+            }
+        });
+    }
+
+    /// The input lines under the windows of output line `z, y`.
+    ///
+    /// # Safety
+    /// The place is one of the input.
+    #[inline(always)]
+    unsafe fn lines<'a, T: 'a>(&'a self, place: &Place) -> impl Iterator<Item = &'a [T]> {
+        let [depth, height, _] = self.shape.axes;
+        let (z, y, x, row) = (place.z, place.y, place.x, self.row());
+        depth.taps_within(z).flat_map(move |kz| {
+            height.taps_within(y).filter_map(move |ky| {
+                let (z, y) = (depth.at(z, kz)?, height.at(y, ky)?);
+                let at = x.wrapping_offset(z as isize * self.x[1] + y as isize * self.x[2]);
+                // SAFETY: a line of the input, whose pixels follow one another; T is a byte.
+                Some(unsafe { std::slice::from_raw_parts(at.cast::<T>(), row) })
+            })
+        })
+    }
+
+    /// # Safety
+    /// The place is one of the input, and its scratch has room for a row; `T` is a byte.
+    #[inline(always)]
+    unsafe fn max_line<T: Copy + PartialOrd + Default + 'static>(&self, place: &Place, out: &mut [T]) {
+        // SAFETY: as granted; any byte is a T.
+        let combined = unsafe { std::slice::from_raw_parts_mut(place.scratch.cast::<T>(), self.row()) };
+        // SAFETY: as granted.
+        let mut lines = unsafe { self.lines::<T>(place) };
+        let Some(first) = lines.next() else {
+            out.fill(T::default());
+            return;
+        };
+        let mut row = first;
+        if let Some(second) = lines.next() {
+            combined.copy_from_slice(first);
+            rows::max(combined, second);
+            for line in lines {
+                rows::max(combined, line);
+            }
+            row = combined;
+        }
+        self.for_each_span(|run, pixels, from| {
+            let channels = self.shape.channels;
+            let to = &mut out[pixels.start * channels..pixels.end * channels];
+            if run.taps == 0 {
+                to.fill(T::default());
+                return;
+            }
+            to.copy_from_slice(&row[from..from + to.len()]);
+            for tap in 1..run.taps {
+                let from = from + tap * self.shape.axes[2].dilation * channels;
+                rows::max(to, &row[from..from + to.len()]);
+            }
+        });
+    }
+
+    /// Calls `f` with output pixels whose windows begin at neighbouring input pixels, and where in a line of the input
+    /// the first begins.
+    #[inline(always)]
+    fn for_each_span(&self, mut f: impl FnMut(&Run, Range<usize>, usize)) {
+        let (stride, channels) = (self.shape.axes[2].stride, self.shape.channels);
+        for run in &self.runs {
+            if stride == 1 {
+                f(run, run.pixels.clone(), run.first * channels);
+            } else {
+                for (i, pixel) in run.pixels.clone().enumerate() {
+                    f(run, pixel..pixel + 1, (run.first + i * stride) * channels);
+                }
+            }
+        }
+    }
+
+    /// # Safety
+    /// The place is one of the input, and its scratch has room for two rows of sums; `out` for a line of the output.
+    #[inline(always)]
+    unsafe fn mean_line(&self, place: &Place, mean: &Mean, include_pad: bool, out: *mut u8) {
+        let channels = self.shape.channels;
+        let outputs = self.shape.axes[2].output * channels;
+        let sums = place.scratch.cast::<i32>();
+        // SAFETY: as granted; the two rows are apart, and the zeros make them initialised.
+        let (columns, sums) = unsafe {
+            (
+                std::slice::from_raw_parts_mut(sums, self.row()),
+                std::slice::from_raw_parts_mut(sums.add(self.row()), outputs),
+            )
+        };
+        columns.fill(0);
+        // SAFETY: as granted.
+        for line in unsafe { self.lines::<u8>(place) } {
+            rows::add_bytes(columns, line);
+        }
+        sums.fill(0);
+        self.for_each_span(|run, pixels, from| {
+            let to = &mut sums[pixels.start * channels..pixels.end * channels];
+            for tap in 0..run.taps {
+                let from = from + tap * self.shape.axes[2].dilation * channels;
+                rows::add(to, &columns[from..from + to.len()]);
+            }
+        });
+        let [depth, height, _] = &self.shape.axes;
+        let within = depth.taps_within(place.z).len() * height.taps_within(place.y).len();
+        let padded = padded_taps(depth, place.z) * padded_taps(height, place.y);
+        for run in &self.runs {
+            let taken = within * run.taps;
+            let count = if include_pad { padded * run.padded } else { taken };
+            let zeros = taken as i32 * i32::from(mean.x.zero_point());
+            let factor = mean.factor(count.max(1));
+            let range = run.pixels.start * channels..run.pixels.end * channels;
+            let sums = &sums[range.clone()];
+            match mean.output {
+                MeanOutput::Bytes(to) => {
+                    // SAFETY: these pixels of the line.
+                    let out = unsafe { std::slice::from_raw_parts_mut(out.add(range.start), range.len()) };
+                    for (out, sum) in out.iter_mut().zip(sums) {
+                        *out = to.apply((sum - zeros) as f32 * factor);
+                    }
+                }
+                MeanOutput::Real => {
+                    // SAFETY: these pixels of the line, which is aligned for f32.
+                    let out = unsafe {
+                        std::slice::from_raw_parts_mut(out.cast::<f32>().add(range.start), range.len())
+                    };
+                    for (out, sum) in out.iter_mut().zip(sums) {
+                        *out = (sum - zeros) as f32 * factor;
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// An output line, the image it is of, and memory to work in.
+struct Place {
+    x: *const u8,
+    z: usize,
+    y: usize,
+    scratch: *mut u8,
+}
+
+/// The input, the output and the scratch memory.
+#[derive(Clone, Copy)]
+struct Shared(*mut u8, *mut u8, *mut u8);
+
+// SAFETY: the parts' lines and scratch memory are their own.
+unsafe impl Sync for Shared {}
+
+impl Shared {
+    /// The pointers; taken through a method, so that closures share the whole and not its parts.
+    fn get(&self) -> (*mut u8, *mut u8, *mut u8) {
+        (self.0, self.1, self.2)
+    }
+}
