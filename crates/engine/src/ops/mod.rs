@@ -12,6 +12,7 @@ mod packed;
 mod planning;
 mod pool;
 mod quantize;
+mod quantized;
 mod reduce;
 mod residual;
 mod resize;
@@ -45,14 +46,18 @@ const GROUPS: &[&[(&str, Build)]] = &[
     softmax::OPERATORS,
 ];
 
+fn operators() -> impl Iterator<Item = &'static (&'static str, Build)> {
+    GROUPS.iter().chain(quantized::GROUPS).copied().flatten()
+}
+
 /// The constructor of the operator of that name.
 pub(crate) fn find(op: &str) -> Option<Build> {
-    GROUPS.iter().copied().flatten().find(|entry| entry.0 == op).map(|entry| entry.1)
+    operators().find(|entry| entry.0 == op).map(|entry| entry.1)
 }
 
 /// Every operator the engine has, sorted.
 pub fn supported_operators() -> Vec<&'static str> {
-    let mut names: Vec<_> = GROUPS.iter().copied().flatten().map(|entry| entry.0).collect();
+    let mut names: Vec<_> = operators().map(|entry| entry.0).collect();
     names.sort_unstable();
     names
 }

@@ -20,7 +20,8 @@ enum Aspect {
     NotSmaller,
 }
 
-struct Settings {
+/// What the attributes of a Resize say.
+pub(super) struct Settings {
     sampling: Sampling,
     axes: Option<Vec<i64>>,
     extrapolation: f32,
@@ -28,6 +29,14 @@ struct Settings {
 }
 
 fn build(attributes: &Attributes) -> Result<Box<dyn Operator>, EngineError> {
+    let settings = settings(attributes)?;
+    operator(move |context| {
+        settings.plan_with(context, |context, output, maps| settings.plan_maps(context, output, maps))
+    })
+}
+
+/// Reads the attributes.
+pub(super) fn settings(attributes: &Attributes) -> Result<Settings, EngineError> {
     let nearest = [
         ("round_prefer_floor", Nearest::RoundPreferFloor),
         ("round_prefer_ceil", Nearest::RoundPreferCeil),
@@ -54,7 +63,7 @@ fn build(attributes: &Attributes) -> Result<Box<dyn Operator>, EngineError> {
         ("not_larger", Aspect::NotLarger),
         ("not_smaller", Aspect::NotSmaller),
     ];
-    let settings = Settings {
+    Ok(Settings {
         sampling: Sampling {
             coordinates: one_of(attributes, "coordinate_transformation_mode", "half_pixel", &coordinates)?,
             interpolation: one_of(attributes, "mode", "nearest", &interpolations)?,
@@ -64,8 +73,7 @@ fn build(attributes: &Attributes) -> Result<Box<dyn Operator>, EngineError> {
         axes: attributes.ints("axes")?,
         extrapolation: attributes.float_or("extrapolation_value", 0.0)?,
         aspect: one_of(attributes, "keep_aspect_ratio_policy", "stretch", &aspects)?,
-    };
-    operator(move |context| settings.plan(context))
+    })
 }
 
 /// Numbers of an optional input, if it is there and not empty.
@@ -82,7 +90,12 @@ fn floats(context: &PlanContext<'_>, i: usize) -> Result<Option<Option<Vec<f64>>
 }
 
 impl Settings {
-    fn plan(&self, context: &PlanContext<'_>) -> Result<Planned, EngineError> {
+    /// Plans the node; `plan_maps` is given the output's spec and the map of every axis that changes.
+    pub(super) fn plan_with(
+        &self,
+        context: &PlanContext<'_>,
+        plan_maps: impl Fn(&PlanContext<'_>, TensorSpec, Vec<Option<AxisMap>>) -> Result<Planned, EngineError>,
+    ) -> Result<Planned, EngineError> {
         let spec = &context.input(0)?.spec;
         let rank = spec.shape.len();
         let axes: Dims = match &self.axes {
@@ -121,7 +134,11 @@ impl Settings {
         if maps.iter().all(Option::is_none) {
             return plan_view(spec.clone(), 0);
         }
-        self.plan_maps(context, spec, output, maps)
+        if output.is_empty() {
+            let step = step(|_| {});
+            return Ok(Planned::Step { outputs: vec![output], in_place: Vec::new(), scratch_bytes: 0, step });
+        }
+        plan_maps(context, output, maps)
     }
 
     /// The output's shape, and the scale of every axis.
@@ -171,19 +188,15 @@ impl Settings {
     fn plan_maps(
         &self,
         context: &PlanContext<'_>,
-        spec: &TensorSpec,
         output: TensorSpec,
         maps: Vec<Option<AxisMap>>,
     ) -> Result<Planned, EngineError> {
+        let spec = &context.input(0)?.spec;
         let extrapolation = self.extrapolation;
         let outside: Vec<Vec<usize>> =
             maps.iter().map(|map| map.as_ref().map_or_else(Vec::new, |map| map.outside.clone())).collect();
         if outside.iter().any(|axis| !axis.is_empty()) {
             expect_dtype(context.input(0)?, DType::F32)?;
-        }
-        if output.is_empty() {
-            let step = step(|_| {});
-            return Ok(Planned::Step { outputs: vec![output], in_place: Vec::new(), scratch_bytes: 0, step });
         }
         if matches!(self.sampling.interpolation, Interpolation::Nearest(_)) {
             let indices: Vec<Vec<usize>> = maps

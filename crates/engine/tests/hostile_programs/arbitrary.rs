@@ -55,6 +55,14 @@ const INTEGERS: &[&str] = &[
     "antialias",
     "exclude_outside",
     "upper",
+    "block_size",
+    "x_zero_point",
+    "y_zero_point",
+    "a_zero_point",
+    "b_zero_point",
+    "residual_zero_point",
+    "bits",
+    "group_size",
 ];
 
 const LISTS: &[&str] = &[
@@ -67,10 +75,25 @@ const LISTS: &[&str] = &[
     "output_padding",
     "output_shape",
     "split",
+    "zero_points",
+    "scales",
 ];
 
-const NUMBERS: &[&str] =
-    &["alpha", "beta", "epsilon", "gamma", "bias", "lambd", "cubic_coeff_a", "extrapolation_value"];
+const NUMBERS: &[&str] = &[
+    "alpha",
+    "beta",
+    "epsilon",
+    "gamma",
+    "bias",
+    "lambd",
+    "cubic_coeff_a",
+    "extrapolation_value",
+    "x_scale",
+    "y_scale",
+    "a_scale",
+    "b_scale",
+    "residual_scale",
+];
 
 /// Choices read from bytes, and when these run out, from a generator seeded by them.
 struct Choices<'a> {
@@ -188,9 +211,12 @@ impl<'a> Choices<'a> {
             DType::I64,
             DType::Bool,
             DType::U8,
+            DType::U8,
+            DType::U8,
+            DType::I8,
             DType::F64,
             DType::F16,
-        ][self.below(9)]
+        ][self.below(12)]
     }
 }
 
