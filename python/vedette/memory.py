@@ -230,7 +230,7 @@ class Pressure:
     limit_bytes: int
     """The limit that is closest to being reached."""
     scope: str
-    """Whose limit: ``"machine"``, or the directory of a cgroup."""
+    """Whose limit: ``"machine"``, the directory of a cgroup, or ``"process"`` for one set by a monitor."""
     some_stalled_percent: float | None
     """Share of the last ten seconds in which some task waited for memory; None where it is not known."""
     all_stalled_percent: float | None
@@ -270,6 +270,9 @@ class PressureMonitor(_native.PressureMonitor):
         ``"critical"``.
     root
         Stands for ``/`` where the system describes itself in files (Linux).
+    process_limit_bytes
+        Physical memory that this process is to stay under: one more limit beside those of the system, with
+        the scope ``"process"`` (Linux).
 
     Raises
     ------
@@ -289,8 +292,17 @@ class PressureMonitor(_native.PressureMonitor):
         critical: float = 0.95,
         trim: bool = True,
         root: str | os.PathLike[str] = "/",
+        process_limit_bytes: int | None = None,
     ) -> Self:
-        monitor = super().__new__(cls, callback, warning=warning, critical=critical, trim=trim, root=root)
+        monitor = super().__new__(
+            cls,
+            callback,
+            warning=warning,
+            critical=critical,
+            trim=trim,
+            root=root,
+            process_limit_bytes=process_limit_bytes,
+        )
         _open_monitors.add(monitor)
         return monitor
 

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use super::system::{Gauge, Sleeper};
 use super::{Level, Policy, Reading, Thresholds};
 use crate::pool;
+use crate::usage::resident_bytes;
 
 /// What a monitor watches for.
 #[derive(Clone, Debug)]
@@ -18,11 +19,18 @@ pub struct Settings {
     pub trim: bool,
     /// Stands for `/` where the system describes itself in files.
     pub root: PathBuf,
+    /// Bytes of physical memory that this process is to stay under; a limit like those of the system.
+    pub process_limit: Option<u64>,
 }
 
 impl Default for Settings {
     fn default() -> Settings {
-        Settings { thresholds: Thresholds::default(), trim: true, root: PathBuf::from("/") }
+        Settings {
+            thresholds: Thresholds::default(),
+            trim: true,
+            root: PathBuf::from("/"),
+            process_limit: None,
+        }
     }
 }
 
@@ -61,7 +69,7 @@ impl Monitor {
     ) -> io::Result<Monitor> {
         let mut gauge = Gauge::new(&settings.root)?;
         let sleeper = Sleeper::new(&gauge)?;
-        let reading = gauge.read()?;
+        let reading = read(&mut gauge, settings.process_limit)?;
         let mut policy = Policy::new(settings.thresholds);
         let level = policy.step(Duration::ZERO, &reading);
         let shared = Arc::new(Shared {
@@ -82,12 +90,14 @@ impl Monitor {
                     last = level;
                     on_change(level, &reading);
                 }
-                inside.sleeper.sleep(interval(level, &reading, inside.sleeper.is_woken_by_stalls()));
+                // The kernel wakes nobody for a limit that it does not know.
+                let woken = inside.sleeper.is_woken_by_stalls() && settings.process_limit.is_none();
+                inside.sleeper.sleep(interval(level, &reading, woken));
                 if inside.stopping.load(Ordering::Acquire) {
                     return;
                 }
                 // Where a file cannot be read this once, the last reading stands.
-                if let Ok(fresh) = gauge.read() {
+                if let Ok(fresh) = read(&mut gauge, settings.process_limit) {
                     level = policy.step(start.elapsed(), &fresh);
                     *inside.state() = (level, fresh.clone());
                     reading = fresh;
@@ -151,6 +161,18 @@ impl Drop for Monitor {
         self.shared.stopping.store(true, Ordering::Release);
         self.shared.sleeper.wake();
     }
+}
+
+/// What the system says, or the limit of this process where that is closer.
+fn read(gauge: &mut Gauge, process_limit: Option<u64>) -> io::Result<Reading> {
+    let mut reading = gauge.read()?;
+    if let (Some(limit), Some(used)) = (process_limit, resident_bytes()) {
+        let own = Reading { used: used as u64, limit, scope: "process".to_owned(), ..reading.clone() };
+        if own.fill() > reading.fill() {
+            reading = own;
+        }
+    }
+    Ok(reading)
 }
 
 fn trim(level: Level) -> usize {

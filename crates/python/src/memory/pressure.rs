@@ -19,7 +19,7 @@ pub struct PressureMonitor {
 #[pymethods]
 impl PressureMonitor {
     #[new]
-    #[pyo3(signature = (callback, *, warning, critical, trim, root))]
+    #[pyo3(signature = (callback, *, warning, critical, trim, root, process_limit_bytes))]
     fn new(
         py: Python<'_>,
         callback: Option<Py<PyAny>>,
@@ -27,6 +27,7 @@ impl PressureMonitor {
         critical: f64,
         trim: bool,
         root: PathBuf,
+        process_limit_bytes: Option<u64>,
     ) -> PyResult<PressureMonitor> {
         if !(0.0 < warning && warning <= critical && critical <= 1.0) {
             let message = format!("warning and critical must rise from 0 to 1, got {warning} and {critical}");
@@ -34,7 +35,7 @@ impl PressureMonitor {
         }
         let thresholds =
             Thresholds { warning_fill: warning, critical_fill: critical, ..Thresholds::default() };
-        let settings = Settings { thresholds, trim, root };
+        let settings = Settings { thresholds, trim, root, process_limit: process_limit_bytes };
         let monitor = py.detach(|| {
             memory::Monitor::start(settings, move |level, _| {
                 let Some(callback) = &callback else { return };
