@@ -14,9 +14,11 @@ __all__ = [
     "Arena",
     "Buffer",
     "BufferPool",
+    "CpuThrottle",
     "Engine",
     "Preprocess",
     "PressureMonitor",
+    "WorkerPool",
     "absdiff",
     "available_isas",
     "best_classes",
@@ -39,6 +41,7 @@ __all__ = [
     "memory_pressure",
     "normalize",
     "otsu_threshold",
+    "process_clocks",
     "resize_image",
     "resize_normalize",
     "set_num_threads",
@@ -56,7 +59,51 @@ def cpu_features() -> dict[str, bool]: ...
 def effective_cores() -> int: ...
 def get_num_threads() -> int: ...
 def isa() -> str: ...
+def process_clocks() -> tuple[float, float]: ...
 def set_num_threads(threads: int) -> None: ...
+
+@final
+class CpuThrottle:
+    """A post-paid bucket of CPU seconds, for which native work of the threads that entered it waits."""
+
+    def __new__(cls, rate: float, burst: float, wall: float, cpu: float) -> CpuThrottle: ...
+    def settle(self, wall: float, cpu: float) -> tuple[float, float]:
+        """Take note of the clocks; the level in CPU seconds, and the seconds until nothing is owed."""
+
+    def set_rate(self, rate: float, burst: float) -> None: ...
+    def enter(self) -> None:
+        """Native work of this thread waits from here on."""
+
+    def leave(self) -> bool:
+        """Undo the last ``enter`` on this thread; whether there was one."""
+
+    @property
+    def paused_s(self) -> float:
+        """Seconds that native work has waited, summed over threads."""
+
+@final
+class WorkerPool:
+    """Threads that run tasks and steal them from each other."""
+
+    def __new__(
+        cls,
+        name: str,
+        threads: int,
+        affinity: Sequence[Sequence[int]] | None,
+        nice: int | None,
+        idle: bool,
+    ) -> WorkerPool: ...
+    def submit(self, task: Callable[[], object]) -> bool:
+        """Have a worker call the task; False where the pool is closed."""
+
+    def close(self) -> None:
+        """Let workers end once they have run what is queued."""
+
+    def join(self, timeout_s: float) -> bool:
+        """Wait for the workers of a closed pool; whether they have ended."""
+
+    def facts(self) -> tuple[int, int, list[tuple[int, int, float, float, float, list[int]]]]:
+        """Tasks queued and running; by worker tasks, steals, seconds busy, idle and of CPU, and cores."""
 
 # engine
 
@@ -263,6 +310,7 @@ class PressureMonitor:
         critical: float,
         trim: bool,
         root: str | os.PathLike[str],
+        process_limit_bytes: int | None,
     ) -> Self: ...
     @property
     def level(self) -> _Level:

@@ -98,7 +98,7 @@ def test_every_native_name_is_used() -> None:
 FORBIDDEN = {
     "errors.py": ("vedette.",),
     "hub.py": ("vedette.model", "vedette.ocr", "vedette.cli"),
-    "runtime.py": ("vedette.model", "vedette.ocr", "vedette.cli", "vedette.hub"),
+    "runtime": ("vedette.model", "vedette.ocr", "vedette.cli", "vedette.hub"),
     "memory.py": ("vedette.model", "vedette.ocr", "vedette.cli", "vedette.hub"),
     "image": ("vedette.model", "vedette.ocr", "vedette.cli", "vedette.hub"),
     "model": ("vedette.ocr", "vedette.cli", "vedette.hub"),

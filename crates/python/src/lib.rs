@@ -32,6 +32,7 @@ mod _native {
     use super::memory::{Arena, Buffer, BufferPool, PressureMonitor, map_file, memory_pressure};
     #[pymodule_export]
     use super::runtime::{
-        available_isas, cpu_features, effective_cores, get_num_threads, isa, set_num_threads,
+        CpuThrottle, WorkerPool, available_isas, cpu_features, effective_cores, get_num_threads, isa,
+        process_clocks, set_num_threads,
     };
 }

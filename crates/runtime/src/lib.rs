@@ -1,7 +1,11 @@
-//! Threads: one pool of workers for the whole process, used in coarse parts by whoever asks.
+//! Threads: one pool of workers for the whole process, used in coarse parts by whoever asks; pools of tasks that steal
+//! from each other; and a limit on the CPU time of it all.
 
+pub mod clock;
 mod float_mode;
 mod pool;
+pub mod stealing;
+pub mod throttle;
 
 pub use float_mode::{FloatMode, FlushSubnormals};
 pub use pool::ThreadPool;

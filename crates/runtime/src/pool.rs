@@ -38,6 +38,7 @@ impl ThreadPool {
     /// # Panics
     /// A panic in `f` is passed on to the caller after every other part has ended.
     pub fn run(&self, parts: usize, f: impl Fn(usize) + Sync) {
+        crate::throttle::checkpoint();
         let threads = self.threads.min(parts);
         if threads > 1
             && let Some(workers) = Workers::acquire(threads - 1)

@@ -1,8 +1,4 @@
-"""What the native core runs on: the CPU, the level of instructions chosen for it, and the number of threads.
-
-``VEDETTE_ISA`` caps the level (``scalar``, ``avx2``, ``avx512``) and ``VEDETTE_THREADS`` sets the number of
-threads; both are read once, when the core first needs them.
-"""
+"""What the native core runs on: the CPU, the level of instructions chosen for it, its threads."""
 
 from __future__ import annotations
 

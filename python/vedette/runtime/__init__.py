@@ -1,0 +1,64 @@
+"""What work runs on and how much of it: the CPU, threads, pools of tasks, and a budget.
+
+``VEDETTE_ISA`` caps the level of instructions (``scalar``, ``avx2``, ``avx512``) and ``VEDETTE_THREADS``
+sets the number of threads; both are read once, when the core first needs them.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from vedette.runtime.machine import (
+    ISAS,
+    MAX_THREADS,
+    available_isas,
+    check_environment,
+    cpu_features,
+    effective_cores,
+    get_num_threads,
+    isa,
+    set_num_threads,
+)
+
+if TYPE_CHECKING:
+    from vedette.runtime.budget import Budget, BudgetStats
+    from vedette.runtime.pool import Runtime, RuntimeStats, Task, WorkerStats, default_runtime
+
+__all__ = [
+    "ISAS",
+    "MAX_THREADS",
+    "Budget",
+    "BudgetStats",
+    "Runtime",
+    "RuntimeStats",
+    "Task",
+    "WorkerStats",
+    "available_isas",
+    "check_environment",
+    "cpu_features",
+    "default_runtime",
+    "effective_cores",
+    "get_num_threads",
+    "isa",
+    "set_num_threads",
+]
+
+# Every command imports this module, and most need neither asyncio nor NumPy for it.
+_LATER = {
+    "Budget": "budget",
+    "BudgetStats": "budget",
+    "Runtime": "pool",
+    "RuntimeStats": "pool",
+    "Task": "pool",
+    "WorkerStats": "pool",
+    "default_runtime": "pool",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LATER:
+        raise AttributeError(f"module 'vedette.runtime' has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"vedette.runtime.{_LATER[name]}"), name)
+    globals()[name] = value
+    return value
