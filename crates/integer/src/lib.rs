@@ -5,16 +5,22 @@
 //! channel. Every level computes the same bits: the sums are exact, and whatever is done in floats rounds each
 //! operation by itself.
 
+pub mod conv;
 pub mod elementwise;
 mod epilogue;
+pub mod matmul;
 pub mod pool;
+mod product;
 mod quantization;
 mod requantize;
 pub mod resize;
+mod rows;
+mod split;
 #[cfg(test)]
 mod test_data;
 
 pub use epilogue::{Epilogue, EpilogueSpec, SumBlock};
+pub use product::{ColumnWeights, PackedColumns};
 pub use quantization::Quantization;
 pub use requantize::Requantize;
 pub use vedette_tensor::TensorError;

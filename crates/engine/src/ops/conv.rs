@@ -49,7 +49,8 @@ pub(super) fn require_f32(
     Ok(())
 }
 
-fn check_kernel(attributes: &Option<Vec<i64>>, w: &[usize]) -> Result<(), EngineError> {
+/// An error where `kernel_shape` contradicts the weights.
+pub(super) fn check_kernel(attributes: &Option<Vec<i64>>, w: &[usize]) -> Result<(), EngineError> {
     match attributes {
         Some(kernel) if !kernel.iter().copied().eq(w.iter().skip(2).map(|&size| size as i64)) => {
             Err(EngineError::Invalid(format!("kernel_shape is {kernel:?}, the weights have shape {w:?}")))

@@ -42,6 +42,11 @@ pub(super) struct ScratchTensor {
 }
 
 impl ScratchTensor {
+    /// Where it lies in the scratch memory.
+    pub(super) fn bytes(&self) -> Range<usize> {
+        self.bytes.clone()
+    }
+
     fn parts(&self) -> (Dims, Strides) {
         (self.spec.shape.clone(), self.spec.strides.clone())
     }

@@ -257,8 +257,9 @@ fn generate(choices: &mut Choices<'_>) -> (String, Vec<Tensor>) {
             1 => {
                 let rank = base.len().max(2);
                 let channels = base.get(1).copied().unwrap_or(1);
-                let shape = (0..rank).map(|axis| if axis == 1 { channels } else { choices.dim() });
-                (DType::F32, shape.collect())
+                let shape: Vec<usize> =
+                    (0..rank).map(|axis| if axis == 1 { channels } else { choices.dim() }).collect();
+                ([DType::F32, DType::I8][choices.below(2)], shape)
             }
             _ => (choices.dtype(), choices.shape_near(&base)),
         };

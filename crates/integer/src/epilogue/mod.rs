@@ -5,15 +5,17 @@ mod avx512;
 pub mod scalar;
 pub(crate) mod table;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use crate::Quantization;
 use crate::quantization::BOUND;
 use vedette_memory::AlignedBuffer;
 use vedette_simd::{Isa, Level};
 
-/// Channels are padded to this many, so that vectors may read past the last.
-const CHANNEL_MULTIPLE: usize = 64;
+/// Parameters kept for that many channels, so that a vector may begin at the last.
+fn padded(channels: usize) -> usize {
+    (channels + 15).next_multiple_of(16)
+}
 
 /// What an [`Epilogue`] is made from.
 #[derive(Clone, Debug, Default)]
@@ -93,7 +95,7 @@ impl Epilogue {
     /// Where there is a bias of another length than the multipliers.
     pub fn new(isa: Isa, spec: &EpilogueSpec<'_>) -> Epilogue {
         let channels = spec.multiplier.len();
-        let padded = channels.next_multiple_of(CHANNEL_MULTIPLE);
+        let padded = padded(channels);
         let mut parameters = AlignedBuffer::new(2 * padded * size_of::<f32>());
         let mut write = |at: usize, values: &[f32]| {
             assert_eq!(values.len(), channels);
@@ -147,7 +149,7 @@ impl Epilogue {
     }
 
     fn bias(&self) -> *const f32 {
-        self.multiplier().wrapping_add(self.channels.next_multiple_of(CHANNEL_MULTIPLE))
+        self.multiplier().wrapping_add(padded(self.channels))
     }
 
     /// Writes the outputs of a block of sums.
@@ -164,6 +166,39 @@ impl Epilogue {
                 _ => scalar::run(self, block),
             }
         }
+    }
+}
+
+/// What makes outputs of the sums of a product.
+pub(crate) trait Finish: Sync {
+    /// Bytes of one output.
+    fn output_bytes(&self) -> usize;
+
+    /// Bytes of one residual.
+    fn residual_bytes(&self) -> usize;
+
+    /// Writes the outputs of a block whose first row has that number.
+    ///
+    /// # Safety
+    /// As for [`Epilogue::run`].
+    unsafe fn finish(&self, block: &SumBlock, first_row: usize);
+}
+
+impl Finish for Epilogue {
+    #[inline(always)]
+    fn output_bytes(&self) -> usize {
+        Epilogue::output_bytes(self)
+    }
+
+    #[inline(always)]
+    fn residual_bytes(&self) -> usize {
+        1
+    }
+
+    #[inline(always)]
+    unsafe fn finish(&self, block: &SumBlock, _: usize) {
+        // SAFETY: as granted by the caller.
+        unsafe { self.run(block) };
     }
 }
 

@@ -1,6 +1,7 @@
 use super::*;
 
-fn run(epilogue: &Epilogue, sums: &[i32], residual: Option<&[u8]>) -> Vec<u8> {
+/// The outputs of sums without gaps.
+pub(crate) fn outputs(epilogue: &Epilogue, sums: &[i32], residual: Option<&[u8]>) -> Vec<u8> {
     let mut out = vec![0u8; sums.len() * epilogue.output_bytes()];
     let columns = epilogue.channels();
     let rows = sums.len() / columns;
@@ -36,7 +37,7 @@ fn sums_are_scaled_shifted_bounded_and_requantized() {
     };
     let epilogue = Epilogue::new(Isa::SCALAR, &spec);
     // (2 * 0.5 + 1) / 0.25 + 3 and so on; the bounds become 3 and 83.
-    assert_eq!(run(&epilogue, &[2, 2, -100, 1, 1000, 0], None), [11, 15, 3, 7, 83, 3]);
+    assert_eq!(outputs(&epilogue, &[2, 2, -100, 1, 1000, 0], None), [11, 15, 3, 7, 83, 3]);
 }
 
 #[test]
@@ -51,18 +52,18 @@ fn a_residual_is_added_before_the_bounds_and_the_table_comes_last() {
         ..EpilogueSpec::default()
     };
     let epilogue = Epilogue::new(Isa::SCALAR, &spec);
-    assert_eq!(run(&epilogue, &[5, 5], Some(&[127, 200])), [252, 255 - 149]);
+    assert_eq!(outputs(&epilogue, &[5, 5], Some(&[127, 200])), [252, 255 - 149]);
 }
 
 #[test]
 fn float_outputs_are_bounded_and_not_rounded() {
     let spec = EpilogueSpec { multiplier: &[0.1], clamp: Some((-1.0, 6.0)), ..EpilogueSpec::default() };
-    let out = run(&Epilogue::new(Isa::SCALAR, &spec), &[3, 100, -100], None);
+    let out = outputs(&Epilogue::new(Isa::SCALAR, &spec), &[3, 100, -100], None);
     let floats: Vec<f32> = out.chunks(4).map(|b| f32::from_ne_bytes(b.try_into().unwrap())).collect();
     assert_eq!(floats, [3.0 * 0.1f32, 6.0, -1.0]);
 }
 
-fn numbers(seed: u32, n: usize) -> Vec<u32> {
+pub(crate) fn numbers(seed: u32, n: usize) -> Vec<u32> {
     let step = |state: u32| state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
     std::iter::successors(Some(step(seed)), |&state| Some(step(state))).take(n).collect()
 }
@@ -93,9 +94,9 @@ fn every_level_writes_the_bits_of_the_oracle() {
                 largest_sum: (!on(4)).then_some(1 << 16),
             };
             let residual = on(1).then_some(&residual[..]);
-            let expected = run(&Epilogue::new(Isa::SCALAR, &spec), &sums, residual);
+            let expected = outputs(&Epilogue::new(Isa::SCALAR, &spec), &sums, residual);
             for isa in Isa::available() {
-                let found = run(&Epilogue::new(isa, &spec), &sums, residual);
+                let found = outputs(&Epilogue::new(isa, &spec), &sums, residual);
                 assert_eq!(found, expected, "{}, {columns} columns, variant {variant}", isa.name());
             }
         }
@@ -110,7 +111,7 @@ fn parameters_that_are_no_numbers_give_the_same_bytes_at_every_level() {
         ..EpilogueSpec::default()
     };
     for isa in Isa::available() {
-        assert_eq!(run(&Epilogue::new(isa, &spec), &[1, 1, 1, -5], None), [0, 255, 0, 0]);
-        assert_eq!(run(&Epilogue::new(isa, &spec), &[0, 0, 0, 5], None), [0, 0, 0, 255]);
+        assert_eq!(outputs(&Epilogue::new(isa, &spec), &[1, 1, 1, -5], None), [0, 255, 0, 0]);
+        assert_eq!(outputs(&Epilogue::new(isa, &spec), &[0, 0, 0, 5], None), [0, 0, 0, 255]);
     }
 }

@@ -2,9 +2,12 @@
 
 mod channels_last;
 mod concat;
+mod conv;
 mod elementwise;
+mod matmul;
 mod parameters;
 mod pool;
+mod product;
 mod resize;
 mod squeeze_excite;
 #[cfg(test)]
@@ -15,7 +18,9 @@ use super::Build;
 /// One table for each group.
 pub(super) const GROUPS: &[&[(&str, Build)]] = &[
     concat::OPERATORS,
+    conv::OPERATORS,
     elementwise::OPERATORS,
+    matmul::OPERATORS,
     pool::OPERATORS,
     resize::OPERATORS,
     squeeze_excite::OPERATORS,

@@ -1,0 +1,264 @@
+//! Windows over a padded copy of a few lines of the input, so small that it stays in cache.
+//!
+//! In the copy every tap of every window exists, borders hold the zero point, and what lies between two windows of a
+//! line is the same everywhere, so that the kernels read it as they read anything else.
+
+use super::plan::ConvArguments;
+use super::weights::{ConvWeights, joins_taps};
+use crate::Epilogue;
+use crate::product::{Product, Surface};
+use crate::split::{Job, Split, by_group};
+use std::ops::Range;
+use vedette_runtime::ThreadPool;
+use vedette_tensor::TensorError;
+use vedette_tensor::conv::{Axis, ConvShape};
+
+/// Bytes that a strip may have, so that it stays in L2 beside the weights.
+const STRIP_BYTES: usize = 128 * 1024;
+
+/// Strips may be larger where weights are: they are read again for every strip.
+const MOST_STRIP_BYTES: usize = 512 * 1024;
+
+/// Bytes beyond which a strip of one output line is refused.
+const MOST_BYTES: usize = 1 << 40;
+
+/// Bytes behind a strip that kernels may read with the last of its pixels.
+const SLACK: usize = 64;
+
+#[derive(Debug)]
+pub(super) struct Strips {
+    axes: [Axis; 3],
+    channels: usize,
+    out_channels: usize,
+    groups: usize,
+    /// Strides of the input.
+    x: [isize; 5],
+    zero_point: u8,
+    /// Bytes of a pixel in the strip, and of one group of its channels.
+    pixel_bytes: usize,
+    group_bytes: usize,
+    /// Pixels of a strip line.
+    line_pixels: usize,
+    /// Output lines of a strip, and input lines of each of its slices.
+    block: usize,
+    strip_lines: usize,
+    /// Where each run of a window begins.
+    runs: Vec<isize>,
+    split: Split,
+}
+
+impl Strips {
+    pub(super) fn new(
+        threads: usize,
+        shape: &ConvShape,
+        x: [isize; 5],
+        zero_point: u8,
+        weights: &ConvWeights,
+    ) -> Result<Strips, TensorError> {
+        let [depth, height, width] = shape.axes;
+        let joined = joins_taps(shape);
+        let group_channels = shape.in_channels / shape.groups;
+        let group_bytes = if joined { group_channels } else { group_channels.next_multiple_of(4) };
+        let pixel_bytes = group_bytes * shape.groups;
+        let line_pixels = (width.output.max(1) - 1) * width.stride + width.extent();
+        let one_line = [depth.kernel, height.extent(), line_pixels, pixel_bytes];
+        if one_line
+            .iter()
+            .try_fold(1usize, |size, &by| size.checked_mul(by))
+            .is_none_or(|size| size > MOST_BYTES)
+        {
+            return Err(TensorError(format!(
+                "a convolution whose windows span {} x {} x {line_pixels} positions of {pixel_bytes} bytes",
+                depth.kernel,
+                height.extent()
+            )));
+        }
+        let line_bytes = line_pixels * pixel_bytes;
+        let lines = shape.batch * depth.output * height.output;
+        let job = Job {
+            units: lines,
+            multiple: 1,
+            unit_pixels: width.output,
+            columns: &weights.groups()[0],
+            groups: shape.groups,
+            input_bytes: shape.pixels() * shape.in_channels * height.stride * width.stride,
+        };
+        let split = Split::new(&job, threads);
+        let budget = (weights.bytes() / 2).clamp(STRIP_BYTES, MOST_STRIP_BYTES) / depth.kernel;
+        let fitting = (budget / line_bytes.max(1)).saturating_sub(height.extent()) / height.stride + 1;
+        let block = fitting.min(split.most_units()).min(height.output).max(1);
+        let strip_lines = (block - 1) * height.stride + height.extent();
+        let mut runs = Vec::new();
+        for z in 0..depth.kernel {
+            for y in 0..height.kernel {
+                let line = (z * strip_lines + y * height.dilation) * line_bytes;
+                let taps = if joined { 1 } else { width.kernel };
+                runs.extend((0..taps).map(|tap| (line + tap * width.dilation * pixel_bytes) as isize));
+            }
+        }
+        Ok(Strips {
+            axes: shape.axes,
+            channels: shape.in_channels,
+            out_channels: shape.out_channels,
+            groups: shape.groups,
+            x,
+            zero_point,
+            pixel_bytes,
+            group_bytes,
+            line_pixels,
+            block,
+            strip_lines,
+            runs,
+            split,
+        })
+    }
+
+    fn strip_bytes(&self) -> usize {
+        let lines = self.axes[0].kernel * self.strip_lines;
+        (lines * self.line_pixels * self.pixel_bytes + SLACK).next_multiple_of(64)
+    }
+
+    pub(super) fn scratch_bytes(&self) -> usize {
+        self.split.parts() * self.strip_bytes()
+    }
+
+    /// # Safety
+    /// As for [`super::ConvPlan::run`].
+    pub(super) unsafe fn run(
+        &self,
+        arguments: &ConvArguments,
+        weights: &ConvWeights,
+        epilogue: &Epilogue,
+        scratch: *mut u8,
+        pool: &ThreadPool,
+    ) {
+        let scratch = Shared(scratch);
+        let each = weights.groups()[0].panels().len();
+        let [depth, height, width] = &self.axes;
+        self.split.run(pool, |part, lines, panels| {
+            let scratch = &scratch;
+            let strip = scratch.0.wrapping_add(part * self.strip_bytes());
+            let mut line = lines.start;
+            while line < lines.end {
+                let (slice, y) = (line / height.output, line % height.output);
+                let count = self.block.min(lines.end - line).min(height.output - y);
+                // SAFETY: the part has this strip for itself.
+                unsafe {
+                    self.fill(arguments.x, strip, slice / depth.output, slice % depth.output, y, count)
+                };
+                let line_bytes = self.line_pixels * self.pixel_bytes;
+                by_group(panels.clone(), each, |group, panels| {
+                    let channel = group * (self.out_channels / self.groups);
+                    let pixel = line * width.output;
+                    let at = pixel * self.out_channels + channel;
+                    let residual = arguments.residual;
+                    let product = Product {
+                        columns: &weights.groups()[group],
+                        runs: &self.runs,
+                        epilogue,
+                        channel,
+                        width: width.output,
+                        input: Surface {
+                            base: strip.wrapping_add(group * self.group_bytes).cast_const(),
+                            line_step: (height.stride * line_bytes) as isize,
+                            pixel_step: (width.stride * self.pixel_bytes) as isize,
+                        },
+                        out: Surface {
+                            base: arguments.out.wrapping_add(at * epilogue.output_bytes()),
+                            line_step: (width.output * self.out_channels) as isize,
+                            pixel_step: self.out_channels as isize,
+                        },
+                        residual: if residual.is_null() { residual } else { residual.wrapping_add(at) },
+                        first_row: pixel,
+                    };
+                    // SAFETY: the strip has every run of these lines; the parts' outputs are their own.
+                    unsafe { product.run(0..count, panels) };
+                });
+                line += count;
+            }
+        });
+    }
+
+    /// Copies the input lines under `count` output lines of image `n` from `(z, y)` on.
+    ///
+    /// # Safety
+    /// `x` is the input; the strip is writable.
+    unsafe fn fill(&self, x: *const u8, strip: *mut u8, n: usize, z: usize, y: usize, count: usize) {
+        let [depth, height, _] = &self.axes;
+        let line_bytes = self.line_pixels * self.pixel_bytes;
+        let wanted = (count - 1) * height.stride + height.extent();
+        for tap in 0..depth.kernel {
+            let from_slice =
+                depth.at(z, tap).map(|z| x.wrapping_offset(n as isize * self.x[0] + z as isize * self.x[2]));
+            for line in 0..wanted {
+                let to = strip.wrapping_add((tap * self.strip_lines + line) * line_bytes);
+                let position = (y * height.stride + line).checked_sub(height.pad_begin);
+                let position = position.filter(|&position| position < height.input);
+                // SAFETY: a line of the strip, and where it exists a line of the input.
+                unsafe {
+                    match (from_slice, position) {
+                        (Some(from), Some(position)) => {
+                            self.copy_line(from.wrapping_offset(position as isize * self.x[3]), to);
+                        }
+                        _ => to.write_bytes(self.zero_point, line_bytes),
+                    }
+                }
+            }
+        }
+    }
+
+    /// Copies a line of the input with its padding.
+    ///
+    /// # Safety
+    /// `from` is the first pixel of a line of the input, `to` a line of the strip.
+    unsafe fn copy_line(&self, from: *const u8, to: *mut u8) {
+        let width = &self.axes[2];
+        let before = width.pad_begin.min(self.line_pixels);
+        let inside = before..(before + width.input).min(self.line_pixels);
+        // SAFETY: as granted by the caller.
+        unsafe {
+            to.write_bytes(self.zero_point, before * self.pixel_bytes);
+            let behind = inside.end * self.pixel_bytes;
+            to.add(behind).write_bytes(self.zero_point, self.line_pixels * self.pixel_bytes - behind);
+            self.copy_pixels(from, to.add(before * self.pixel_bytes), inside);
+        }
+    }
+
+    /// # Safety
+    /// As for [`copy_line`](Self::copy_line), for these pixels.
+    unsafe fn copy_pixels(&self, from: *const u8, to: *mut u8, pixels: Range<usize>) {
+        let [_, channel_step, _, _, pixel_step] = self.x;
+        let count = pixels.len();
+        let dense = channel_step == 1 || self.channels == 1;
+        // SAFETY: as granted by the caller.
+        unsafe {
+            if dense && self.pixel_bytes == self.channels {
+                if pixel_step == self.channels as isize {
+                    std::ptr::copy_nonoverlapping(from, to, count * self.channels);
+                } else {
+                    for i in 0..count {
+                        let pixel = from.offset(i as isize * pixel_step);
+                        std::ptr::copy_nonoverlapping(pixel, to.add(i * self.channels), self.channels);
+                    }
+                }
+                return;
+            }
+            if self.pixel_bytes != self.channels {
+                to.write_bytes(0, count * self.pixel_bytes);
+            }
+            let each = self.channels / self.groups;
+            for channel in 0..self.channels {
+                let at = channel / each * self.group_bytes + channel % each;
+                let plane = from.offset(channel as isize * channel_step);
+                for i in 0..count {
+                    *to.add(i * self.pixel_bytes + at) = *plane.offset(i as isize * pixel_step);
+                }
+            }
+        }
+    }
+}
+
+struct Shared(*mut u8);
+
+// SAFETY: every part has a strip of its own.
+unsafe impl Sync for Shared {}

@@ -1,0 +1,128 @@
+use super::scalar::conv_sums;
+use super::*;
+use crate::epilogue::tests::{numbers, outputs};
+use crate::{Epilogue, EpilogueSpec, Quantization};
+use std::sync::Arc;
+use vedette_memory::AlignedBuffer;
+use vedette_runtime::ThreadPool;
+use vedette_simd::Isa;
+use vedette_tensor::conv::{AutoPad, ConvShape, WindowAttributes};
+use vedette_tensor::{View, channels_last_strides, contiguous_strides};
+
+/// `[N, C, ...]`, output channels, groups, and per spatial axis kernel, stride, dilation, pads.
+struct Case {
+    x: &'static [usize],
+    out: usize,
+    groups: usize,
+    window: &'static [(usize, i64, i64, [i64; 2])],
+}
+
+const CASES: &[Case] = &[
+    // Read as it lies: 1x1, and windows without padding.
+    Case { x: &[1, 16, 5, 7], out: 70, groups: 1, window: &[(1, 1, 1, [0, 0]), (1, 1, 1, [0, 0])] },
+    Case { x: &[2, 8, 9, 8], out: 33, groups: 1, window: &[(1, 2, 1, [0, 0]), (1, 2, 1, [0, 0])] },
+    Case { x: &[1, 12, 6, 7], out: 20, groups: 1, window: &[(3, 1, 1, [0, 0]), (2, 1, 2, [0, 0])] },
+    Case { x: &[1, 16, 6, 9], out: 24, groups: 2, window: &[(3, 2, 1, [0, 0]), (3, 1, 1, [0, 0])] },
+    // Strips: padding, odd channels, few channels, dilation, groups, one and three axes.
+    Case { x: &[1, 64, 7, 7], out: 130, groups: 1, window: &[(3, 1, 1, [1, 1]), (3, 1, 1, [1, 1])] },
+    Case { x: &[1, 3, 17, 19], out: 32, groups: 1, window: &[(3, 2, 1, [1, 0]), (3, 2, 1, [0, 1])] },
+    Case { x: &[1, 3, 20, 22], out: 64, groups: 1, window: &[(7, 2, 1, [3, 3]), (7, 2, 1, [3, 3])] },
+    Case { x: &[1, 1, 9, 9], out: 5, groups: 1, window: &[(5, 1, 1, [2, 2]), (5, 1, 1, [2, 2])] },
+    Case { x: &[2, 6, 8, 5], out: 16, groups: 1, window: &[(3, 1, 2, [2, 2]), (3, 1, 2, [2, 2])] },
+    Case { x: &[1, 15, 6, 5], out: 9, groups: 3, window: &[(3, 1, 1, [1, 1]), (3, 1, 2, [2, 2])] },
+    Case { x: &[1, 7, 5, 5], out: 7, groups: 7, window: &[(3, 1, 1, [1, 1]), (3, 1, 1, [1, 1])] },
+    Case { x: &[1, 5, 40], out: 48, groups: 1, window: &[(9, 3, 1, [4, 4])] },
+    Case {
+        x: &[2, 4, 4, 5, 6],
+        out: 17,
+        groups: 1,
+        window: &[(3, 1, 1, [1, 1]), (2, 2, 1, [0, 1]), (3, 1, 1, [1, 1])],
+    },
+    Case { x: &[1, 4, 1, 1], out: 3, groups: 1, window: &[(3, 1, 1, [1, 1]), (3, 1, 1, [1, 1])] },
+];
+
+fn shape_of(case: &Case) -> (ConvShape, Vec<usize>) {
+    let mut w_shape = vec![case.out, case.x[1] / case.groups];
+    w_shape.extend(case.window.iter().map(|axis| axis.0));
+    let attributes = WindowAttributes {
+        strides: case.window.iter().map(|axis| axis.1).collect(),
+        dilations: case.window.iter().map(|axis| axis.2).collect(),
+        pads: (0..2).flat_map(|end| case.window.iter().map(move |axis| axis.3[end])).collect(),
+        auto_pad: AutoPad::NotSet,
+        ceil_mode: false,
+    };
+    (ConvShape::new(case.x, &w_shape, case.groups as i64, &attributes).unwrap(), w_shape)
+}
+
+#[test]
+fn every_level_and_layout_computes_what_the_oracle_does() {
+    for (number, case) in CASES.iter().enumerate() {
+        let (shape, w_shape) = shape_of(case);
+        let bytes = |seed, n: usize| numbers(seed, n).iter().map(|&x| (x >> 17) as u8).collect::<Vec<u8>>();
+        let x = bytes(1, case.x.iter().product());
+        let w: Vec<i8> = bytes(2, w_shape.iter().product()).iter().map(|&b| b as i8).collect();
+        let zero_point = 131;
+        let multiplier: Vec<f32> = (0..case.out).map(|i| 1e-3 + i as f32 * 1e-5).collect();
+        let bias: Vec<f32> = (0..case.out).map(|i| i as f32 * 0.25 - 3.0).collect();
+        let sums = conv_sums(&shape, &x, &w, zero_point);
+        let residual = bytes(3, sums.len());
+        for (quantized, with_residual) in [(true, false), (true, true), (false, false)] {
+            let spec = EpilogueSpec {
+                multiplier: &multiplier,
+                bias: Some(&bias),
+                residual: with_residual.then(|| Quantization::new(0.1, 100).unwrap()),
+                output: quantized.then(|| Quantization::new(0.5, 120).unwrap()),
+                ..EpilogueSpec::default()
+            };
+            let residual = with_residual.then_some(&residual[..]);
+            let expected = outputs(&Epilogue::new(Isa::SCALAR, &spec), &sums, residual);
+            for isa in Isa::available() {
+                let weights = ConvWeights::new(isa, &shape, &View::of(&w_shape, &w), zero_point);
+                let spec = EpilogueSpec { largest_sum: Some(weights.largest_sum()), ..spec.clone() };
+                let (weights, epilogue) = (Arc::new(weights), Arc::new(Epilogue::new(isa, &spec)));
+                for (planar, threads) in [(true, 1), (false, 1), (false, 3)] {
+                    let strides =
+                        if planar { contiguous_strides(case.x) } else { channels_last_strides(case.x) };
+                    let laid = lay(&x, case.x, &strides);
+                    let plan = ConvPlan::new(
+                        threads,
+                        shape.clone(),
+                        &strides,
+                        zero_point,
+                        weights.clone(),
+                        epilogue.clone(),
+                    )
+                    .unwrap();
+                    let mut scratch = AlignedBuffer::new(plan.scratch_bytes());
+                    let mut out = AlignedBuffer::new(expected.len());
+                    let arguments = ConvArguments {
+                        x: laid.as_ptr(),
+                        residual: residual.map_or(std::ptr::null(), <[u8]>::as_ptr),
+                        out: out.as_mut_ptr(),
+                    };
+                    // SAFETY: the buffers have the sizes the plan was made for.
+                    unsafe { plan.run(&arguments, scratch.as_mut_slice(), &ThreadPool::new(threads)) };
+                    assert!(
+                        out.as_slice() == expected,
+                        "case {number}, {}, planar {planar}, {threads} threads, u8 {quantized}",
+                        isa.name()
+                    );
+                }
+            }
+        }
+    }
+}
+
+/// C-order bytes laid out by strides.
+fn lay(x: &[u8], shape: &[usize], strides: &[isize]) -> Vec<u8> {
+    let mut laid = vec![0u8; x.len()];
+    for (i, &value) in x.iter().enumerate() {
+        let (mut rest, mut at) = (i, 0);
+        for (dim, stride) in shape.iter().zip(strides).rev() {
+            at += (rest % dim) * *stride as usize;
+            rest /= dim;
+        }
+        laid[at] = value;
+    }
+    laid
+}

@@ -1,0 +1,55 @@
+//! AVX-512 VNNI: `vpdpbusd` adds four products of bytes to each of 16 sums.
+//!
+//! The shapes fill the 32 registers with sums: every word of a row is broadcast once for all blocks, every vector of
+//! weights is loaded once for all rows. 16 columns would be bound by loads, which is why panels are up to 64 wide.
+
+use super::super::packing::{BLOCK, WORD};
+use super::{Kernel, Tile, TileFn};
+use std::arch::x86_64::*;
+use std::array;
+
+pub(super) static KERNEL: Kernel = Kernel { tiles: &[&TILES_1, &TILES_2, &TILES_3, &TILES_4], speed: 5 };
+
+macro_rules! tiles {
+    ($blocks:literal: $($rows:literal)*) => { [$(tile::<$rows, $blocks>),*] };
+}
+
+static TILES_1: [TileFn; 12] = tiles!(1: 1 2 3 4 5 6 7 8 9 10 11 12);
+static TILES_2: [TileFn; 12] = tiles!(2: 1 2 3 4 5 6 7 8 9 10 11 12);
+static TILES_3: [TileFn; 9] = tiles!(3: 1 2 3 4 5 6 7 8 9);
+static TILES_4: [TileFn; 6] = tiles!(4: 1 2 3 4 5 6);
+
+/// # Safety
+/// As for [`Kernel::run`], for `ROWS` rows and `BLOCKS` blocks, and the CPU has AVX-512 VNNI.
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+unsafe fn tile<const ROWS: usize, const BLOCKS: usize>(t: &Tile) {
+    // SAFETY: the tile vouches for its rows, runs, panel, starts and sums.
+    unsafe {
+        let start: [__m512i; BLOCKS] =
+            array::from_fn(|block| _mm512_loadu_si512(t.start.add(block * BLOCK).cast()));
+        let mut sums = [start; ROWS];
+        let mut panel = t.panel;
+        for run in 0..t.run_count {
+            let offset = *t.runs.add(run);
+            let mut rows: [*const u8; ROWS] = array::from_fn(|row| (*t.rows.add(row)).offset(offset));
+            for _ in 0..t.words {
+                let weights: [__m512i; BLOCKS] =
+                    array::from_fn(|block| _mm512_loadu_si512(panel.add(block * t.block_bytes).cast()));
+                for row in 0..ROWS {
+                    let word = _mm512_set1_epi32(rows[row].cast::<i32>().read_unaligned());
+                    for block in 0..BLOCKS {
+                        sums[row][block] = _mm512_dpbusd_epi32(sums[row][block], word, weights[block]);
+                    }
+                    rows[row] = rows[row].add(WORD);
+                }
+                panel = panel.add(BLOCK * WORD);
+            }
+        }
+        for row in 0..ROWS {
+            for block in 0..BLOCKS {
+                let to = t.sums.add(row * t.sums_stride + block * BLOCK);
+                _mm512_storeu_si512(to.cast(), sums[row][block]);
+            }
+        }
+    }
+}
