@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from vedette.errors import VedetteError
 
 if TYPE_CHECKING:
-    from vedette import errors, hub, image, memory, model, ocr, quantization, runtime
+    from vedette import errors, hub, image, memory, model, ocr, quantization, runtime, sources, store, watch
     from vedette.model import Model, load
     from vedette.model.quantizing import quantize
 
@@ -28,9 +28,12 @@ __all__ = [
     "quantization",
     "quantize",
     "runtime",
+    "sources",
+    "store",
+    "watch",
 ]
 
-_MODULES = frozenset({"errors", "hub", "image", "memory", "model", "ocr", "quantization", "runtime"})
+_MODULES = frozenset(__all__) - {"Model", "VedetteError", "load", "quantize"}
 _NAMES = {"Model": "vedette.model", "load": "vedette.model", "quantize": "vedette.model.quantizing"}
 
 

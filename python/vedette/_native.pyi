@@ -14,6 +14,7 @@ __all__ = [
     "Arena",
     "Buffer",
     "BufferPool",
+    "ChangeGate",
     "CpuThrottle",
     "Engine",
     "Preprocess",
@@ -48,6 +49,7 @@ __all__ = [
     "supported_operators",
     "threshold",
     "threshold_adaptive",
+    "tile_hashes",
     "to_gray",
     "warp",
 ]
@@ -173,6 +175,26 @@ def crop_lines(
     bgr: bool,
     threads: int,
 ) -> None: ...
+
+@final
+class ChangeGate:
+    """Keeps the frame processed last and marks the tiles in which another differs from it."""
+
+    def __new__(cls, tile: int, luma: bool, isa: str | None = None) -> ChangeGate: ...
+    def compare(self, image: Any) -> int: ...
+    def accept(self, image: Any) -> None: ...
+    def mask(self) -> NDArray[np.bool_]: ...
+    def equals(
+        self, image: Any, rectangles: Sequence[tuple[int, int, int, int]], offset: tuple[int, int]
+    ) -> list[bool]: ...
+    def moves(self, image: Any) -> list[tuple[int, int, int]]: ...
+    def reset(self) -> None: ...
+    @property
+    def noise(self) -> float: ...
+    @property
+    def nbytes(self) -> int: ...
+
+def tile_hashes(image: Any, tile: int) -> NDArray[np.uint64]: ...
 
 # text
 

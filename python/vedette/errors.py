@@ -10,6 +10,9 @@
     * HubError              a model package that cannot be fetched or verified
     * MemoryLimitError      a request beyond the memory that its header or budget allows
     * LeaseError            pooled memory released twice, or while views of it live (also a BufferError)
+    * SourceError           a camera, stream, screen, video or folder that cannot be opened or read
+    * StoreError            the store of what was seen cannot be opened, read or written
+    * WatchError            a watch that cannot start, or cannot be reached
 """
 
 
@@ -51,3 +54,26 @@ class MemoryLimitError(VedetteError):
 
 class LeaseError(VedetteError, BufferError):
     """Pooled memory is released twice, used after its release, or released while views of it live."""
+
+
+class SourceError(VedetteError):
+    """A source of frames cannot be opened or read; ``temporary`` tells whether trying again may help."""
+
+    def __init__(self, message: str, *, temporary: bool = False) -> None:
+        super().__init__(message)
+        self.temporary = temporary
+
+
+class StoreError(VedetteError):
+    """The store cannot be opened, read or written.
+
+    ``reason`` is ``locked``, ``full``, ``readonly``, ``damaged``, ``missing``, ``version`` or ``failed``.
+    """
+
+    def __init__(self, message: str, *, reason: str = "failed") -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class WatchError(VedetteError):
+    """A watch cannot start, or cannot be reached."""

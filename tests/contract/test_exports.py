@@ -85,6 +85,9 @@ def test_error_tree() -> None:
         "HubError": "VedetteError",
         "MemoryLimitError": "VedetteError",
         "LeaseError": "VedetteError",
+        "SourceError": "VedetteError",
+        "StoreError": "VedetteError",
+        "WatchError": "VedetteError",
     }
     assert issubclass(errors.InputError, ValueError)
 
@@ -102,7 +105,10 @@ FORBIDDEN = {
     "memory.py": ("vedette.model", "vedette.ocr", "vedette.cli", "vedette.hub"),
     "image": ("vedette.model", "vedette.ocr", "vedette.cli", "vedette.hub"),
     "model": ("vedette.ocr", "vedette.cli", "vedette.hub"),
-    "ocr": ("vedette.cli",),
+    "ocr": ("vedette.cli", "vedette.sources", "vedette.store", "vedette.watch"),
+    "sources": ("vedette.model", "vedette.ocr", "vedette.store", "vedette.watch", "vedette.cli"),
+    "store": ("vedette.model", "vedette.ocr", "vedette.sources", "vedette.watch", "vedette.cli"),
+    "watch": ("vedette.cli",),
 }
 
 

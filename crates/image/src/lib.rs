@@ -1,6 +1,7 @@
 //! Image kernels: decoding, resizing, cropping, preparing for networks, and the geometry of text.
 
 pub mod blur;
+pub mod change;
 pub mod codec;
 pub mod color;
 pub mod crop;

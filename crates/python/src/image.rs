@@ -1,4 +1,5 @@
 mod arrays;
+pub mod change;
 pub mod elements;
 pub mod operations;
 pub mod preprocess;

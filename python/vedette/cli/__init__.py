@@ -20,6 +20,10 @@ __all__ = ["main"]
 COMMANDS = {
     "read": "read the text of images",
     "run": "run any ONNX model",
+    "watch": "watch a folder, and keep what is seen",
+    "search": "search what was seen",
+    "timeline": "lay out in time what was seen",
+    "forget": "remove what was seen",
     "inspect": "show a model's graph before and after compilation",
     "models": "list, fetch and remove model packages",
     "doctor": "show what Vedette found on this machine",

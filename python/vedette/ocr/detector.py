@@ -55,10 +55,35 @@ class Detector:
         self._options = options
         self._threads = threads
 
-    def detect(self, image: NDArray[np.uint8]) -> Quads:
-        """The lines of an RGB image, in no particular order, within the image."""
+    def step(self, height: int, width: int) -> tuple[float, float]:
+        """Pixels of an image of this size that one step of the network's input covers, down and across."""
+        rows, columns = network_size(height, width, self._options)
+        return _MULTIPLE * height / rows, _MULTIPLE * width / columns
+
+    def detect(self, image: NDArray[np.uint8], region: tuple[int, int, int, int] | None = None) -> Quads:
+        """The lines of an RGB image, in no particular order, within the image.
+
+        With a region (top, left, bottom, right) only those in it, seen at the scale of the whole image.
+        """
+        if region is not None:
+            return self._detect_region(image, region)
         framed, (left, top) = frame(image)
         height, width = network_size(framed.shape[0], framed.shape[1], self._options)
+        quads = self._find(framed, height, width)
+        quads -= np.array([left, top], np.float32)
+        return _within(quads, image.shape[1], image.shape[0])
+
+    def _detect_region(self, image: NDArray[np.uint8], region: tuple[int, int, int, int]) -> Quads:
+        top, left, bottom, right = region
+        down, across = self.step(image.shape[0], image.shape[1])
+        part = image[top:bottom, left:right]
+        height = max(1, round((bottom - top) / down)) * _MULTIPLE
+        width = max(1, round((right - left) / across)) * _MULTIPLE
+        quads = self._find(part, height, width) + np.array([left, top], np.float32)
+        return _within(quads, image.shape[1], image.shape[0])
+
+    def _find(self, framed: NDArray[np.uint8], height: int, width: int) -> Quads:
+        """The lines of an image that the network sees at this size."""
         planes = np.empty((1, 3, height, width), np.float32)
         _native.resize_normalize(framed, planes[0], _MEAN, _DEVIATION, True, self._threads)
         probabilities: NDArray[np.float32] = self._network(planes)[0, 0]
@@ -74,10 +99,14 @@ class Detector:
         )
         rows, columns = probabilities.shape
         quads *= np.array([framed.shape[1] / columns, framed.shape[0] / rows], np.float32)
-        quads -= np.array([left, top], np.float32)
-        quads = quads.clip(0, np.array([image.shape[1] - 1, image.shape[0] - 1], np.float32))
-        width_of, height_of = sizes(quads)
-        return quads[(width_of > 3) & (height_of > 3)]
+        return quads
+
+
+def _within(quads: Quads, width: int, height: int) -> Quads:
+    """The quads within the image, without those of which nothing is left."""
+    quads = quads.clip(0, np.array([width - 1, height - 1], np.float32))
+    width_of, height_of = sizes(quads)
+    return quads[(width_of > 3) & (height_of > 3)]
 
 
 def network_size(height: int, width: int, options: DetectorOptions) -> tuple[int, int]:

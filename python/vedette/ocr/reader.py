@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
 
 from vedette.errors import InputError
 from vedette.ocr.classifier import AngleClassifier
@@ -108,26 +111,64 @@ class Reader:
         watch = Stopwatch()
         with watch.stage("decode"):
             pixels = open_image(image)
-        with watch.stage("detect"):
-            quads = turned_to_read(self._detector.detect(pixels), _SIDEWAYS)
-        if self._classifier is not None:
-            with watch.stage("classify"):
-                quads = self._classifier.upright(pixels, quads)
-        readings = self._recogniser.recognise(pixels, quads, watch)
+        quads = self.find(pixels, watch=watch)
+        readings = self.recognise(pixels, quads, watch=watch)
         with watch.stage("order"):
-            lines = self._lines(quads, readings)
+            placed = self.arrange(quads, readings)
+            lines = tuple(
+                Line(readings[i].text, readings[i].score, quads[i], row, readings[i].positions)
+                for i, row in placed
+            )
         timings = watch.seconds | {"total": time.perf_counter() - start}
         return Page(lines, pixels.shape[1], pixels.shape[0], timings)
 
-    def _lines(self, quads: Quads, readings: list[Reading]) -> tuple[Line, ...]:
+    def find(
+        self,
+        image: NDArray[np.uint8],
+        region: tuple[int, int, int, int] | None = None,
+        *,
+        watch: Stopwatch | None = None,
+    ) -> Quads:
+        """The lines of an RGB array, or of a region of it, looked at as large as in the whole.
+
+        Parameters
+        ----------
+        image
+            Shape ``(height, width, 3)``.
+        region
+            Top, left, bottom and right in pixels. Lines that reach out of it are found cut.
+
+        Returns
+        -------
+        Corners of the lines in the image, shape ``(lines, 4, 2)``, in no particular order.
+        """
+        watch = watch or Stopwatch()
+        with watch.stage("detect"):
+            quads = turned_to_read(self._detector.detect(image, region), _SIDEWAYS)
+        if self._classifier is not None:
+            with watch.stage("classify"):
+                quads = self._classifier.upright(image, quads)
+        return quads
+
+    def region_step(self, height: int, width: int) -> tuple[float, float]:
+        """Height and width in pixels of the smallest region of an image of this size that is looked at.
+
+        Regions of whole multiples are looked at without stretching.
+        """
+        return self._detector.step(height, width)
+
+    def recognise(
+        self, image: NDArray[np.uint8], quads: Quads, *, watch: Stopwatch | None = None
+    ) -> list[Reading]:
+        """What stands in each of these lines of an RGB array."""
+        return self._recogniser.recognise(image, quads, watch or Stopwatch())
+
+    def arrange(self, quads: Quads, readings: Sequence[Reading]) -> list[tuple[int, int]]:
+        """Index and row of the lines that are good enough to show, in reading order."""
         kept = [
             i
             for i, reading in enumerate(readings)
             if reading.score >= self._text_score and reading.text.strip()
         ]
         rows = reading_order(quads[kept])
-        return tuple(
-            Line(readings[i].text, readings[i].score, quads[i], number, readings[i].positions)
-            for number, row in enumerate(rows)
-            for i in (kept[member] for member in row)
-        )
+        return [(kept[member], number) for number, row in enumerate(rows) for member in row]

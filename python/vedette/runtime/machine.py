@@ -10,6 +10,7 @@ from vedette.errors import InputError
 
 __all__ = [
     "available_isas",
+    "backend",
     "check_environment",
     "cpu_features",
     "effective_cores",
@@ -20,6 +21,8 @@ __all__ = [
 
 ISAS = ("scalar", "avx2", "avx512")
 """The levels kernels are built for, weakest first, whether or not this CPU has them."""
+
+BACKENDS = ("native", "numpy")
 
 MAX_THREADS = 1024
 """Most threads one computation is split over."""
@@ -39,6 +42,13 @@ def isa() -> str:
     """The level in use: the best this CPU has, capped by ``VEDETTE_ISA``."""
     check_environment()
     return _native.isa()
+
+
+def backend() -> str:
+    """What computes where there is a choice: ``native``, or NumPy's references where ``VEDETTE_BACKEND``
+    says so.
+    """
+    return os.environ.get("VEDETTE_BACKEND") or "native"
 
 
 def effective_cores() -> int:
@@ -75,11 +85,14 @@ def check_environment() -> None:
     Raises
     ------
     InputError
-        ``VEDETTE_ISA`` is no level's name, or ``VEDETTE_THREADS`` no number of threads.
+        ``VEDETTE_ISA`` is no level's name, ``VEDETTE_BACKEND`` no backend's, or ``VEDETTE_THREADS`` no
+        number of threads.
     """
     level = os.environ.get("VEDETTE_ISA")
     if level and level not in ISAS:
         raise InputError(f"VEDETTE_ISA is {level!r}; it can be {', '.join(ISAS[:-1])} or {ISAS[-1]}")
+    if backend() not in BACKENDS:
+        raise InputError(f"VEDETTE_BACKEND is {backend()!r}; it can be {' or '.join(BACKENDS)}")
     threads = os.environ.get("VEDETTE_THREADS")
     if not threads:
         return

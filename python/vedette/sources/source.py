@@ -1,0 +1,78 @@
+"""What every source of frames can do."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from types import TracebackType
+from typing import Literal, Self
+
+from vedette.sources.frame import Frame
+
+__all__ = ["Source", "SourceEnded"]
+
+
+class SourceEnded(Exception):  # noqa: N818 - an end is no error
+    """There are no more frames."""
+
+
+class Source(ABC):
+    """Frames, one after the other.
+
+    Attributes
+    ----------
+    name
+        As people call it: the path, address or device.
+    live
+        Whether frames pass whether or not they are read: then the latest counts, else every one.
+    comparison
+        ``exact`` where equal pictures have equal pixels, ``luma`` where there is noise.
+    dropped
+        Frames that passed unread, by cause.
+    """
+
+    name: str
+    live: bool = False
+    comparison: Literal["exact", "luma"] = "exact"
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.dropped: dict[str, int] = {}
+
+    @abstractmethod
+    def open(self) -> None:
+        """Get ready to read.
+
+        Raises
+        ------
+        SourceError
+            It cannot be opened.
+        """
+
+    @abstractmethod
+    def read(self, timeout_s: float) -> Frame | None:
+        """The next frame, or for a live source the latest; None where there is none in this time.
+
+        Raises
+        ------
+        SourceEnded
+            There are no more.
+        SourceError
+            The source is lost (``temporary``), or cannot be read at all.
+        """
+
+    def close(self) -> None:  # noqa: B027 - many have nothing to give back
+        """Give everything back; it can be opened again. Any thread may call it, to end a read that waits."""
+
+    def count_dropped(self, cause: str, number: int = 1) -> None:
+        """Count frames that passed unread."""
+        if number > 0:
+            self.dropped[cause] = self.dropped.get(cause, 0) + number
+
+    def __enter__(self) -> Self:
+        self.open()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

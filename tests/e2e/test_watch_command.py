@@ -1,0 +1,113 @@
+"""Watching as it is typed: events come out, the store is searched, and what ends a watch loses nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import Command
+from rendered import Desk, write
+
+
+@pytest.fixture(scope="module")
+def frames(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("frames")
+    desks = [Desk(), Desk(), Desk(typed="swordfish"), Desk(typed="swordfish two"), Desk(clock="12:01")]
+    return write(folder, [desk.draw()[:, :400] for desk in desks])
+
+
+def test_what_is_seen_is_told_kept_found_and_forgotten(
+    vedette: Command, frames: Path, tmp_path: Path
+) -> None:
+    store = tmp_path / "seen.db"
+    done = vedette("watch", frames, "--json", "--store", store)
+    assert done.returncode == 0, done.stderr
+    events = [json.loads(line) for line in done.stdout.decode().splitlines()]
+    assert {event["text"] for event in events if event["frame"] == 0} >= {"Room 204 second floor", "Minutes"}
+    assert not [event for event in events if event["frame"] == 1]
+    told = [(event["event"], event["text"], event.get("previous")) for event in events if event["frame"] > 1]
+    assert told == [
+        ("appeared", "swordfish", None),
+        ("changed", "swordfish two", "swordfish"),
+        ("gone", "swordfish two", None),
+    ]
+    found = vedette("search", "swordfish", "--json", "--store", store)
+    matches = [json.loads(line) for line in found.stdout.decode().splitlines()]
+    assert [match["text"] for match in matches] == ["swordfish two", "swordfish"]
+    assert all(match["ended"] is not None for match in matches)
+    assert b"room 204" in vedette("search", "room 204", "--store", store, "--since", "1h").stdout.lower()
+    laid_out = vedette("timeline", "--store", store).stdout.decode()
+    assert "started" in laid_out
+    assert "stopped" in laid_out
+    assert (
+        b"2 sightings would be"
+        in vedette("forget", "--match", "swordfish", "--dry-run", "--store", store).stdout
+    )
+    assert b"2 sightings forgotten" in vedette("forget", "--match", "swordfish", "--store", store).stdout
+    assert vedette("search", "swordfish", "--store", store).returncode == 1
+    assert b"swordfish" not in store.read_bytes()
+
+
+def test_full_frame_reading_is_a_way_back(vedette: Command, frames: Path) -> None:
+    runs = []
+    for switch in ([], ["--full-frame"]):
+        done = vedette("watch", frames, "--json", "--no-store", *switch)
+        runs.append([(e["event"], e["text"]) for e in map(json.loads, done.stdout.decode().splitlines())])
+    assert sorted(runs[0]) == sorted(runs[1])
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
+@pytest.mark.parametrize("chosen", [signal.SIGTERM, signal.SIGKILL])
+def test_ended_by_a_signal_it_keeps_what_it_told(frames: Path, tmp_path: Path, chosen: int) -> None:
+    store = tmp_path / "seen.db"
+    command = [
+        sys.executable,
+        "-m",
+        "vedette",
+        "watch",
+        str(frames),
+        "--follow",
+        "--json",
+        "--store",
+        str(store),
+    ]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    told = [json.loads(process.stdout.readline())]
+    process.send_signal(chosen)
+    rest, errors = process.communicate(timeout=20)
+    told += [json.loads(line) for line in rest.splitlines() if line.endswith("}")]
+    assert process.returncode == (0 if chosen == signal.SIGTERM else -chosen)
+    assert errors == ""
+    code = (
+        "import json, sys; from vedette.store import Store\n"
+        "store = Store(sys.argv[1])\n"
+        "print(json.dumps([m[0] for m in store._connection.execute('SELECT text FROM sightings')]))\n"
+        "store.claim()\n"
+        "open = store._connection.execute('SELECT count(*) FROM sightings WHERE ended IS NULL')\n"
+        "print(open.fetchone()[0])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code, store], capture_output=True, text=True, check=True)
+    kept, still_open = done.stdout.splitlines()
+    assert {event["text"] for event in told} <= set(json.loads(kept))
+    assert still_open == "0"
+    assert os.stat(store).st_mode & 0o777 == 0o600
+
+
+def test_what_cannot_be_watched_is_said(vedette: Command, tmp_path: Path) -> None:
+    done = vedette("watch", tmp_path / "nothing", "--no-store")
+    assert done.returncode == 1
+    assert b"no such source" in done.stderr
+    (tmp_path / "empty").mkdir()
+    done = vedette("watch", tmp_path / "empty", "--no-store")
+    assert done.returncode == 1
+    assert b"no images in this folder" in done.stderr
+    done = vedette("search", "word", "--store", tmp_path / "no.db")
+    assert done.returncode == 1
+    assert b"there is no store" in done.stderr
+    assert vedette("search", "word", "--since", "yesterday").returncode == 2
