@@ -80,7 +80,8 @@ def rapidocr_ocr(images: list[str], threads: int, models: str) -> Side:
 def turn(call: Callable[[], Any]) -> dict[str, float]:
     """Seconds of a call: one where it is long, else the mean of as many as fill a turn.
 
-    A short first call is not counted: it finds the caches as the other side left them. A turn ends when the process
+    A short first call is not counted: it finds the caches as the other side left them. A turn ends when the
+    process
     has come to rest: threads that spin after their work would take a core from the other side.
     """
     times = _mean_of(call, 0.0)

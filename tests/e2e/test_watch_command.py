@@ -102,7 +102,7 @@ def test_ended_by_a_signal_it_keeps_what_it_told(frames: Path, tmp_path: Path, c
 def test_what_cannot_be_watched_is_said(vedette: Command, tmp_path: Path) -> None:
     done = vedette("watch", tmp_path / "nothing", "--no-store")
     assert done.returncode == 1
-    assert b"no such source" in done.stderr
+    assert b"no such file or folder" in done.stderr
     (tmp_path / "empty").mkdir()
     done = vedette("watch", tmp_path / "empty", "--no-store")
     assert done.returncode == 1

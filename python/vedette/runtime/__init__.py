@@ -10,9 +10,11 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from vedette.runtime.machine import (
+    BACKENDS,
     ISAS,
     MAX_THREADS,
     available_isas,
+    backend,
     check_environment,
     cpu_features,
     effective_cores,
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from vedette.runtime.pool import Runtime, RuntimeStats, Task, WorkerStats, default_runtime
 
 __all__ = [
+    "BACKENDS",
     "ISAS",
     "MAX_THREADS",
     "Budget",
@@ -35,6 +38,7 @@ __all__ = [
     "Task",
     "WorkerStats",
     "available_isas",
+    "backend",
     "check_environment",
     "cpu_features",
     "default_runtime",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections import deque
 from types import TracebackType
 from typing import Literal, Self
 
@@ -37,6 +38,7 @@ class Source(ABC):
     def __init__(self, name: str) -> None:
         self.name = name
         self.dropped: dict[str, int] = {}
+        self._reports: deque[tuple[str, str]] = deque(maxlen=100)
 
     @abstractmethod
     def open(self) -> None:
@@ -61,7 +63,18 @@ class Source(ABC):
         """
 
     def close(self) -> None:  # noqa: B027 - many have nothing to give back
-        """Give everything back; it can be opened again. Any thread may call it, to end a read that waits."""
+        """Give everything back; it can be opened again. Called by the thread that reads."""
+
+    def report(self, kind: str, detail: str) -> None:
+        """Leave word of what happened to the source."""
+        self._reports.append((kind, detail))
+
+    def take_reports(self) -> list[tuple[str, str]]:
+        """What happened to the source since this was last asked."""
+        taken = []
+        while self._reports:
+            taken.append(self._reports.popleft())
+        return taken
 
     def count_dropped(self, cause: str, number: int = 1) -> None:
         """Count frames that passed unread."""

@@ -118,8 +118,6 @@ class Watcher:
     def stop(self) -> None:
         """End soon; any thread, and a signal handler, may call it."""
         self._stopping.set()
-        for watched in self._watched:
-            watched.source.close()
 
     def run(self) -> None:
         """Watch; returns when every source has ended or the watch was stopped, with everything written."""
