@@ -4,7 +4,7 @@ use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::ALIGNMENT;
-use crate::region::Region;
+use crate::AlignedBuffer;
 
 /// Why an arena refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -52,7 +52,7 @@ struct State {
     peak: usize,
 }
 
-struct ArenaBlock(Region);
+struct ArenaBlock(AlignedBuffer);
 
 impl Arena {
     /// An arena of `capacity` bytes. Pages nobody touches take no memory.
@@ -62,8 +62,8 @@ impl Arena {
     }
 
     fn block(capacity: usize) -> Result<Arc<ArenaBlock>, ArenaError> {
-        Region::new(capacity)
-            .map(|region| Arc::new(ArenaBlock(region)))
+        AlignedBuffer::try_new(capacity)
+            .map(|buffer| Arc::new(ArenaBlock(buffer)))
             .ok_or(ArenaError::OutOfMemory(capacity))
     }
 

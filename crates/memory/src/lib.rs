@@ -11,7 +11,6 @@ pub mod map;
 pub mod pool;
 pub mod pressure;
 
-mod region;
 mod usage;
 
 pub use arena::Arena;

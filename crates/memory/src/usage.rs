@@ -29,7 +29,7 @@ pub fn resident_bytes() -> Option<usize> {
     {
         let text = std::fs::read_to_string("/proc/self/statm").ok()?;
         let pages: usize = text.split_ascii_whitespace().nth(1)?.parse().ok()?;
-        Some(pages * crate::region::page_size())
+        Some(pages * crate::buffer::page_size())
     }
     #[cfg(not(target_os = "linux"))]
     None
@@ -42,7 +42,7 @@ mod tests {
     #[test]
     fn touching_memory_shows() {
         let (faults, resident) = (page_faults().minor, resident_bytes().unwrap());
-        let touched = vec![1_u8; 32 << 20];
+        let touched = std::hint::black_box(vec![1_u8; 32 << 20]);
         assert!(page_faults().minor > faults);
         assert!(resident_bytes().unwrap() > resident + (16 << 20));
         drop(touched);

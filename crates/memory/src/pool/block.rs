@@ -4,13 +4,13 @@ use std::sync::Weak;
 
 use super::Violation;
 use super::shared::Shared;
-use crate::region::Region;
+use crate::AlignedBuffer;
 
 /// A block of a pool, in use or free. Boxed, since it moves between lists far more often than it is looked into.
 pub(super) type Block = Box<Memory>;
 
 pub(super) struct Memory {
-    pub(super) region: Region,
+    pub(super) buffer: AlignedBuffer,
     /// Set once: counting it up and down at every acquisition would have all threads write to one cache line.
     pub(super) home: Weak<Shared>,
     pub(super) released_ms: u32,
@@ -18,7 +18,7 @@ pub(super) struct Memory {
 
 impl Memory {
     pub(super) fn capacity(&self) -> usize {
-        self.region.len()
+        self.buffer.len()
     }
 }
 
@@ -40,7 +40,7 @@ impl Lease {
     /// `len` is at most the block's capacity.
     pub(super) fn new(block: Block, len: usize) -> Lease {
         assert!(len <= block.capacity());
-        Lease { pointer: block.region.pointer().as_ptr(), len, block: Some(block), record: None }
+        Lease { pointer: block.buffer.pointer().as_ptr(), len, block: Some(block), record: None }
     }
 
     /// Bytes that were asked for.

@@ -69,14 +69,14 @@ impl Guard {
     }
 
     pub(super) fn prepare(&self, block: &mut Block, len: usize) {
-        let (used, tail) = block.region.as_mut_slice().split_at_mut(len);
+        let (used, tail) = block.buffer.as_mut_slice().split_at_mut(len);
         used.fill(UNWRITTEN);
         tail.fill(CANARY);
     }
 
     /// Checks and poisons a released block and puts it aside; returns those that have been aside long enough.
     pub(super) fn retire(&self, mut block: Block, len: usize) -> (Vec<Block>, Option<Violation>) {
-        let tail = &block.region.as_slice()[len..];
+        let tail = &block.buffer.as_slice()[len..];
         let violation = tail.iter().position(|&byte| byte != CANARY).map(|at| Violation {
             kind: ViolationKind::Overrun,
             size: len,
@@ -85,7 +85,7 @@ impl Guard {
         if let Some(violation) = &violation {
             self.record(violation.clone());
         }
-        block.region.as_mut_slice().fill(RELEASED);
+        block.buffer.as_mut_slice().fill(RELEASED);
         let Some(mut quarantine) = lock(&self.quarantine, self.owner_pid) else {
             return (vec![block], violation);
         };
@@ -120,7 +120,7 @@ impl Guard {
         leaving
             .into_iter()
             .map(|(block, size)| {
-                if let Some(offset) = block.region.as_slice().iter().position(|&byte| byte != RELEASED) {
+                if let Some(offset) = block.buffer.as_slice().iter().position(|&byte| byte != RELEASED) {
                     self.record(Violation { kind: ViolationKind::UseAfterRelease, size, offset });
                 }
                 block

@@ -12,9 +12,10 @@ use super::leaks::LeakTracker;
 use super::magazine::{self, Magazine};
 use super::stats::{Counters, Stats};
 use super::{Options, PoolError, Violation};
+use crate::AlignedBuffer;
+use crate::buffer::page_size;
 use crate::clock::now_ms;
 use crate::lock::{lock, try_lock};
-use crate::region::{Region, page_size};
 
 /// Releases into one list between looks for old blocks.
 const PUTS_PER_SWEEP: u32 = 256;
@@ -105,17 +106,17 @@ impl Shared {
     #[cold]
     fn take_fresh(self: &Arc<Self>, size: usize, len: usize) -> Result<Block, PoolError> {
         self.reserve(size)?;
-        let region = Region::new(size).or_else(|| {
+        let buffer = AlignedBuffer::try_new(size).or_else(|| {
             self.trim(Duration::ZERO);
-            Region::new(size)
+            AlignedBuffer::try_new(size)
         });
-        let Some(region) = region else {
+        let Some(buffer) = buffer else {
             self.counters.unreserve(size);
             return Err(PoolError::OutOfMemory { requested: len });
         };
-        self.counters.count_miss(class_slot(size), size, region.is_huge());
+        self.counters.count_miss(class_slot(size), size, buffer.is_huge());
         self.counters.begin(size);
-        Ok(Box::new(Memory { region, home: Arc::downgrade(self), released_ms: 0 }))
+        Ok(Box::new(Memory { buffer, home: Arc::downgrade(self), released_ms: 0 }))
     }
 
     /// Makes room for `size` more bytes, at the cost of free blocks where the capacity is reached.
@@ -276,7 +277,7 @@ impl Shared {
 
     fn discard(&self, blocks: Vec<Block>) {
         for block in blocks {
-            let (size, huge) = (block.capacity(), block.region.is_huge());
+            let (size, huge) = (block.capacity(), block.buffer.is_huge());
             // The memory goes before it is counted as gone, so that the pool never holds more than it says.
             drop(block);
             self.counters.count_return(class_slot(size), size, huge);
