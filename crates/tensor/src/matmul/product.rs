@@ -1,7 +1,7 @@
 //! The loops around the micro-kernel: blocks of rows and of depth, so that what is read again is in cache.
 
 use super::panels::{Panel, PanelLayout};
-use super::tile::{MAX_ROWS, MAX_TAPS, Tile};
+use super::tile::{LINE, MAX_ROWS, MAX_TAPS, Tile};
 use crate::Activation;
 use std::ops::Range;
 use std::ptr;
@@ -156,9 +156,14 @@ impl Product<'_> {
                 };
                 // The first panel brings the rows into cache for the others.
                 let mut step = source.step();
-                for panel in &self.layout.panels[panels.clone()] {
+                let turn = &self.layout.panels[panels.clone()];
+                for (i, panel) in turn.iter().enumerate() {
+                    let next = match turn.get(i + 1) {
+                        Some(next) if !resident => self.packed_part(next, &pass),
+                        _ => ptr::null(),
+                    };
                     // SAFETY: as the caller grants; the pass stays within taps and depth.
-                    unsafe { self.run_pass(source, start..end, panel, &pass, step, &mut pointers) };
+                    unsafe { self.run_pass(source, start..end, panel, &pass, (step, next), &mut pointers) };
                     step = 0;
                 }
                 if last {
@@ -170,6 +175,14 @@ impl Product<'_> {
         }
     }
 
+    /// What a pass reads of a panel.
+    fn packed_part(&self, panel: &Panel, pass: &Pass) -> *const f32 {
+        let above = pass.taps.start * self.depth + pass.skip;
+        self.packed.wrapping_add(panel.offset + above * panel.kernel.width)
+    }
+
+    /// Runs a pass over one panel; `ahead` is the step to the rows to fetch, and where the next panel's part begins.
+    ///
     /// # Safety
     /// As for [`run`](Self::run).
     #[inline(always)]
@@ -179,17 +192,18 @@ impl Product<'_> {
         rows: Range<usize>,
         panel: &Panel,
         pass: &Pass,
-        step: isize,
+        (step, next): (isize, *const f32),
         pointers: &mut [*const f32],
     ) {
-        let packed = self
-            .packed
-            .wrapping_add(panel.offset + (pass.taps.start * self.depth + pass.skip) * panel.kernel.width);
+        let packed = self.packed_part(panel, pass);
         let tallest = panel.kernel.tiles.len();
         let (column, columns) = (panel.columns.start, panel.columns.len());
         let shifted = |p: *const f32, by: usize| if p.is_null() { p } else { p.wrapping_add(by) };
         // Tiles of nearly equal height: a last tile of one row would leave most of the arithmetic units idle.
         let tiles = rows.len().div_ceil(tallest);
+        // The tiles of this panel fetch a part of the next panel each.
+        let upcoming_lines = if next.is_null() { 0 } else { panel.kernel.width.div_ceil(tiles) };
+        let lines_a_tile = pass.taps.len() * pass.depth.div_ceil(LINE) * upcoming_lines;
         let mut row = rows.start;
         for left in (1..=tiles).rev() {
             let height = (rows.end - row).div_ceil(left);
@@ -200,6 +214,8 @@ impl Product<'_> {
                 depth: pass.depth,
                 ahead: step * height as isize,
                 panel: packed,
+                upcoming: next.wrapping_add((tiles - left) * lines_a_tile * LINE),
+                upcoming_lines,
                 columns,
                 out: self.out.wrapping_add(row * self.out_stride + column),
                 out_stride: self.out_stride,

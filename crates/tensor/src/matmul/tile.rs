@@ -19,6 +19,10 @@ pub(crate) struct Tile {
     pub ahead: isize,
     /// `[taps][depth][width]`
     pub panel: *const f32,
+    /// What the tiles after this panel's will read, to be fetched into L2 meanwhile: so many cache lines for each line
+    /// of depth.
+    pub upcoming: *const f32,
+    pub upcoming_lines: usize,
     /// Columns of the panel that exist in the output.
     pub columns: usize,
     pub out: *mut f32,
@@ -47,7 +51,7 @@ pub(crate) struct Kernel {
 }
 
 /// Values of a cache line.
-const LINE: usize = 16;
+pub(crate) const LINE: usize = 16;
 
 /// Asks for a cache line, wherever it is: the hardware does not follow this many rows by itself.
 #[inline(always)]
@@ -61,12 +65,25 @@ pub(crate) fn prefetch(p: *const f32) {
     let _ = p;
 }
 
+/// Asks for a cache line that is wanted later than the next: it would be gone from L1 by then.
+#[inline(always)]
+fn prefetch_to_l2(p: *const f32) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: as above.
+    unsafe {
+        std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T1 }>(p.cast());
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = p;
+}
+
 /// # Safety
 /// `t` must describe memory that is readable and writable as its fields say, for `MR` rows.
 #[inline(always)]
 unsafe fn tile<S: Simd, const MR: usize, const NV: usize>(t: &Tile) {
     let mut sums = [[S::splat(0.0); NV]; MR];
     let mut panel = t.panel;
+    let mut upcoming = t.upcoming;
     if !t.accumulate {
         // By the time the sums are complete the lines they go to have arrived.
         for i in 0..MR {
@@ -82,9 +99,15 @@ unsafe fn tile<S: Simd, const MR: usize, const NV: usize>(t: &Tile) {
             *row = unsafe { *t.rows.add(tap * MR + i) };
         }
         for k in 0..t.depth {
-            if t.ahead != 0 && k % LINE == 0 {
-                for row in rows {
-                    prefetch(row.wrapping_add(k).wrapping_offset(t.ahead));
+            if k % LINE == 0 {
+                if t.ahead != 0 {
+                    for row in rows {
+                        prefetch(row.wrapping_add(k).wrapping_offset(t.ahead));
+                    }
+                }
+                for _ in 0..t.upcoming_lines {
+                    prefetch_to_l2(upcoming);
+                    upcoming = upcoming.wrapping_add(LINE);
                 }
             }
             let mut b = [S::splat(0.0); NV];
