@@ -159,22 +159,55 @@ impl PoolPlan {
         unsafe {
             match self.reduction {
                 Reduction::Max => {
-                    let max = |a, v| S::max(a, v);
-                    self.reduce::<S>(x, [z, y], out, f32::NEG_INFINITY, max, |sum, _, _| sum);
+                    self.reduce::<S>(
+                        x,
+                        [z, y],
+                        out,
+                        f32::NEG_INFINITY,
+                        #[inline(always)]
+                        |a, v| S::max(a, v),
+                        #[inline(always)]
+                        |sum, _, _| sum,
+                    );
                 }
                 Reduction::Average { include_pad } => {
-                    let finish = |sum, within: usize, padded: usize| {
-                        let count = if include_pad { padded } else { within };
-                        S::div(sum, S::splat(count as f32))
-                    };
-                    self.reduce::<S>(x, [z, y], out, 0.0, |a, v| S::add(a, v), finish);
+                    self.reduce::<S>(
+                        x,
+                        [z, y],
+                        out,
+                        0.0,
+                        #[inline(always)]
+                        |a, v| S::add(a, v),
+                        #[inline(always)]
+                        |sum, within: usize, padded: usize| {
+                            let count = if include_pad { padded } else { within };
+                            S::div(sum, S::splat(count as f32))
+                        },
+                    );
                 }
                 Reduction::Lp { p: 1 } => {
-                    self.reduce::<S>(x, [z, y], out, 0.0, |a, v| S::add(a, S::abs(v)), |sum, _, _| sum);
+                    self.reduce::<S>(
+                        x,
+                        [z, y],
+                        out,
+                        0.0,
+                        #[inline(always)]
+                        |a, v| S::add(a, S::abs(v)),
+                        #[inline(always)]
+                        |sum, _, _| sum,
+                    );
                 }
                 Reduction::Lp { p: 2 } => {
-                    let squares = |a, v| S::mul_add(v, v, a);
-                    self.reduce::<S>(x, [z, y], out, 0.0, squares, |sum, _, _| S::sqrt(sum));
+                    self.reduce::<S>(
+                        x,
+                        [z, y],
+                        out,
+                        0.0,
+                        #[inline(always)]
+                        |a, v| S::mul_add(v, v, a),
+                        #[inline(always)]
+                        |sum, _, _| S::sqrt(sum),
+                    );
                 }
                 Reduction::Lp { p } => {
                     let powers = |a, v| S::add(a, lanes::<S>(v, |v| v.abs().powf(p as f32)));
@@ -207,33 +240,109 @@ impl PoolPlan {
             let out = out.wrapping_add(pixel * channels);
             let within = z.taps * y.taps * span.taps;
             let padded = z.padded * y.padded * span.padded;
+            let window = Window { x: window, taps: [z.taps, y.taps, span.taps], steps, within, padded };
             let mut channel = 0;
             while channel < channels {
-                let lanes = S::LANES.min(channels - channel);
-                let mut sum = S::splat(start);
-                for tap_z in 0..z.taps as isize {
-                    for tap_y in 0..y.taps as isize {
-                        let line = tap_z * steps[0] + tap_y * steps[1];
-                        let mut at = window.wrapping_offset(line).wrapping_add(channel);
-                        for _ in 0..span.taps {
-                            // SAFETY: a pixel within the input, lanes within its channels.
-                            let v = unsafe {
-                                if lanes == S::LANES { S::load(at) } else { S::load_partial(at, lanes) }
-                            };
-                            sum = combine(sum, v);
-                            at = at.wrapping_offset(steps[2]);
-                        }
+                // SAFETY: the window lies within the input; the channels are those of this pixel.
+                channel += unsafe {
+                    match (channels - channel) / S::LANES {
+                        0 => window.reduce_partial::<S>(start, &combine, &finish, out, channel, channels),
+                        1 => window.reduce::<S, 1>(start, &combine, &finish, out, channel),
+                        2 => window.reduce::<S, 2>(start, &combine, &finish, out, channel),
+                        3 => window.reduce::<S, 3>(start, &combine, &finish, out, channel),
+                        _ => window.reduce::<S, 4>(start, &combine, &finish, out, channel),
                     }
-                }
-                let sum = finish(sum, within, padded);
-                let out = out.wrapping_add(channel);
-                // SAFETY: lanes of this pixel of the output.
-                unsafe {
-                    if lanes == S::LANES { S::store(out, sum) } else { S::store_partial(out, sum, lanes) }
-                }
-                channel += lanes;
+                };
             }
         }
+    }
+}
+
+/// The window of one output pixel: the first tap's channels, and how many taps lie how far apart on each axis.
+#[derive(Clone, Copy)]
+struct Window {
+    x: *const f32,
+    taps: [usize; 3],
+    steps: [isize; 3],
+    /// Taps within the input, and within input and padding.
+    within: usize,
+    padded: usize,
+}
+
+impl Window {
+    /// Calls `f` with every tap's first channel.
+    #[inline(always)]
+    fn each(&self, mut f: impl FnMut(*const f32)) {
+        for z in 0..self.taps[0] as isize {
+            for y in 0..self.taps[1] as isize {
+                let mut at = self.x.wrapping_offset(z * self.steps[0] + y * self.steps[1]);
+                for _ in 0..self.taps[2] {
+                    f(at);
+                    at = at.wrapping_offset(self.steps[2]);
+                }
+            }
+        }
+    }
+
+    /// Reduces `N` vectors of channels side by side, as the loop over few taps costs more than the taps. Returns the
+    /// number of channels.
+    ///
+    /// # Safety
+    /// The taps are readable and `out` is writable for these channels.
+    #[inline(always)]
+    unsafe fn reduce<S: Simd, const N: usize>(
+        self,
+        start: f32,
+        combine: &impl Fn(S::V, S::V) -> S::V,
+        finish: &impl Fn(S::V, usize, usize) -> S::V,
+        out: *mut f32,
+        channel: usize,
+    ) -> usize {
+        let mut sums = [S::splat(start); N];
+        self.each(
+            #[inline(always)]
+            |at| {
+                for (i, sum) in sums.iter_mut().enumerate() {
+                    // SAFETY: as the caller grants.
+                    *sum = combine(*sum, unsafe { S::load(at.wrapping_add(channel + i * S::LANES)) });
+                }
+            },
+        );
+        for (i, sum) in sums.into_iter().enumerate() {
+            // SAFETY: as the caller grants.
+            unsafe {
+                S::store(out.wrapping_add(channel + i * S::LANES), finish(sum, self.within, self.padded))
+            };
+        }
+        N * S::LANES
+    }
+
+    /// Reduces the last channels, fewer than a vector has. Returns their number.
+    ///
+    /// # Safety
+    /// As for [`reduce`](Self::reduce).
+    #[inline(always)]
+    unsafe fn reduce_partial<S: Simd>(
+        self,
+        start: f32,
+        combine: &impl Fn(S::V, S::V) -> S::V,
+        finish: &impl Fn(S::V, usize, usize) -> S::V,
+        out: *mut f32,
+        channel: usize,
+        channels: usize,
+    ) -> usize {
+        let lanes = channels - channel;
+        let mut sum = S::splat(start);
+        self.each(
+            #[inline(always)]
+            |at| {
+                // SAFETY: as the caller grants.
+                sum = combine(sum, unsafe { S::load_partial(at.wrapping_add(channel), lanes) });
+            },
+        );
+        // SAFETY: as the caller grants.
+        unsafe { S::store_partial(out.wrapping_add(channel), finish(sum, self.within, self.padded), lanes) };
+        lanes
     }
 }
 
