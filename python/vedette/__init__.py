@@ -11,13 +11,27 @@ from typing import TYPE_CHECKING, Any
 from vedette.errors import VedetteError
 
 if TYPE_CHECKING:
-    from vedette import errors, hub, image, memory, model, ocr, quantization, runtime, sources, store, watch
+    from vedette import (
+        batching,
+        errors,
+        hub,
+        image,
+        memory,
+        model,
+        ocr,
+        quantization,
+        runtime,
+        sources,
+        store,
+        watch,
+    )
     from vedette.model import Model, load
     from vedette.model.quantizing import quantize
 
 __all__ = [
     "Model",
     "VedetteError",
+    "batching",
     "errors",
     "hub",
     "image",

@@ -9,6 +9,11 @@
         * UnsupportedModelError  a sound model with operators the native engine does not have
     * HubError              a model package that cannot be fetched or verified
     * MemoryLimitError      a request beyond the memory that its header or budget allows
+    * QueueFullError        a bounded queue that takes no more
+    * DeadlineError         an item whose time ran out before it was run (also a TimeoutError)
+    * ClosedError           a batcher, pipeline or runtime that has been shut down
+    * BatchError            a batch that failed as a whole
+    * StageError            a stage of a pipeline that failed for an item
     * LeaseError            pooled memory released twice, or while views of it live (also a BufferError)
     * SourceError           a camera, stream, screen, video or folder that cannot be opened or read
     * StoreError            the store of what was seen cannot be opened, read or written
@@ -77,3 +82,37 @@ class StoreError(VedetteError):
 
 class WatchError(VedetteError):
     """A watch cannot start, or cannot be reached."""
+
+
+class QueueFullError(VedetteError):
+    """A bounded queue takes no more; try again later, or elsewhere."""
+
+
+class DeadlineError(VedetteError, TimeoutError):
+    """An item's time ran out before it was run."""
+
+
+class ClosedError(VedetteError):
+    """A batcher, pipeline or runtime has been shut down."""
+
+
+class BatchError(VedetteError):
+    """A batch failed as a whole; the reason, where there is one, is its cause."""
+
+
+class StageError(VedetteError):
+    """A stage of a pipeline failed for an item; the reason is its cause."""
+
+    def __init__(self, message: str, *, stage: str, index: int) -> None:
+        super().__init__(message)
+        self.stage = stage
+        """The name of the stage."""
+        self.index = index
+        """The number of the item in its stream, from 0."""
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _stage_error, (str(self), self.stage, self.index)
+
+
+def _stage_error(message: str, stage: str, index: int) -> StageError:
+    return StageError(message, stage=stage, index=index)

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vedette.errors import InputError, VedetteError
+from vedette.errors import ClosedError, InputError
 from vedette.runtime import Runtime, affinity
 
 SOON_S = 20
@@ -112,7 +112,7 @@ def test_a_shut_down_runtime_says_so() -> None:
     tasks = [runtime.submit(abs, -number) for number in range(50)]
     runtime.shutdown()
     assert sum(task.result(0) for task in tasks) == 1225
-    with pytest.raises(VedetteError, match="'brief' has been shut down"):
+    with pytest.raises(ClosedError, match="'brief' has been shut down"):
         runtime.submit(print)
     assert repr(runtime) == "<Runtime 'brief': 1 threads, shut down>"
 

@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Any, Generic, Literal, ParamSpec, Self, TypeVar
 
 from vedette import _native
-from vedette.errors import InputError, VedetteError
+from vedette.errors import ClosedError, InputError
 from vedette.runtime.affinity import Affinity, worker_cores
 from vedette.runtime.chunks import Chunks
 from vedette.runtime.machine import MAX_THREADS, effective_cores
@@ -185,7 +185,7 @@ class Runtime:
 
         Raises
         ------
-        VedetteError
+        ClosedError
             The runtime has been shut down.
         """
         future: Task[R] = Task()
@@ -193,7 +193,7 @@ class Runtime:
         self._calls.add(call)
         if self._closed or not self._pool.submit(call):
             self._calls.discard(call)
-            raise VedetteError(f"the runtime {self.name!r} has been shut down; make a new one")
+            raise ClosedError(f"the runtime {self.name!r} has been shut down; make a new one")
         return future
 
     def map(
