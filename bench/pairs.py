@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+
 @dataclass(frozen=True)
 class Times:
     """Seconds a call of one side: wall and CPU, the least and the median turn; peak memory of its process."""

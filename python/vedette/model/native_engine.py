@@ -49,8 +49,13 @@ class NativeEngine:
 
 
 def compile_graph(graph: Graph) -> Graph:
-    """Rewrites a graph as read into the form that runs fastest."""
-    return optimize(graph, evaluate)
+    """Rewrites a graph as read into the form that runs fastest; one that came quantised, into integers."""
+    from vedette.model.integer.imported import absorb, is_quantized, to_integers
+
+    if not is_quantized(graph):
+        return optimize(graph, evaluate)
+    imported = absorb(graph)
+    return to_integers(imported, optimize(imported.graph, evaluate), evaluate)
 
 
 def evaluate(graph: Graph) -> dict[str, Array]:

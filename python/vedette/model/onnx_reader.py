@@ -14,10 +14,14 @@ from vedette.model.graph import UNKNOWN, Array, Graph, Node, TensorType
 from vedette.model.onnx_file import OLDEST_OPSET, Draft, PlacedNode, draft, read_file
 from vedette.model.onnx_tensors import dtype_name, read_tensor
 from vedette.model.passes.activations import ACTIVATIONS
+from vedette.model.qoperator import OWN_DOMAIN, expand_qoperators
 from vedette.model.type_inference import infer_types, tensor_type
 
 if TYPE_CHECKING:
     from onnx import AttributeProto, ModelProto, NodeProto
+
+QUANTIZING = frozenset({"ConvInteger", "DynamicQuantizeLinear", "MatMulInteger"})
+"""Operators that the compiler writes with others."""
 
 _ELEMENT_TYPE_ATTRIBUTES = frozenset({"to", "dtype", "output_dtype"})
 
@@ -56,13 +60,16 @@ def read_proto(
     model: ModelProto, supported: Collection[str], folder: Path | None = None, strict: bool = True
 ) -> Source:
     """Reads a parsed ONNX model; data outside of it is looked for in ``folder``."""
-    known = frozenset(supported) | opset.LOWERED | ACTIVATIONS.keys() | {"Clip", "Gemm"}
+    known = frozenset(supported) | opset.LOWERED | ACTIVATIONS.keys() | QUANTIZING | {"Clip", "Gemm"}
 
     def is_native(node: NodeProto) -> bool:
+        if node.domain == OWN_DOMAIN:
+            return True
         several = node.op_type == "LayerNormalization" and len(node.output) > 1
         return node.domain in ("", "ai.onnx") and node.op_type in known and not several
 
     source = draft(model, folder)
+    expand_qoperators(source)
     expand(source, is_native)
     _refuse_unknown(
         [node.proto for node in source.nodes if not (is_native(node.proto) or (not strict and _exists(node)))]
@@ -156,6 +163,8 @@ class _Converter:
         import onnx.defs
 
         proto = placed.proto
+        if proto.domain == OWN_DOMAIN:
+            return self._own_node(proto)
         label = f"{proto.op_type} '{proto.name or proto.output[0]}'"
         try:
             schema = onnx.defs.get_schema(proto.op_type, placed.opset, "")
@@ -175,6 +184,14 @@ class _Converter:
         _check_arity(schema, inputs, outputs, label)
         named = tuple(name or self.fresh(f"{label}:unused") for name in outputs)
         return Node(proto.op_type, tuple(inputs), named, self._attributes(schema, proto, label), proto.name)
+
+    def _own_node(self, proto: NodeProto) -> Node:
+        """A node that this package wrote itself."""
+        from onnx import helper
+
+        attributes = {entry.name: helper.get_attribute_value(entry) for entry in proto.attribute}
+        inputs = tuple(name or None for name in proto.input)
+        return Node(proto.op_type, inputs, tuple(proto.output), attributes, proto.name)
 
     def _attributes(self, schema: Any, proto: NodeProto, label: str) -> dict[str, Any]:
         attributes: dict[str, Any] = {}

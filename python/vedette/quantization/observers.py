@@ -93,10 +93,11 @@ def percentile_range(histogram: Histogram, percentile: float = 99.999) -> Range:
     total = np.cumsum(histogram.counts)
     share = total / total[-1]
     outside = (100.0 - percentile) / 200.0
-    low, high = np.searchsorted(share, outside, "right"), np.searchsorted(share, 1.0 - outside, "left")
+    low = int(np.searchsorted(share, outside, "right"))
+    high = int(np.searchsorted(share, 1.0 - outside, "left"))
     half = histogram.bin_width / 2
     centers = histogram.centers
-    high = min(int(high), centers.size - 1)
+    high = min(high, centers.size - 1)
     return max(float(centers[low] - half), histogram.minimum), min(
         float(centers[high] + half), histogram.maximum
     )

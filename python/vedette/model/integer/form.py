@@ -227,7 +227,7 @@ class _Lowering:
         name = node.inputs[1] or ""
         array = self.source.constants[name]
         axis = output_axis(node)
-        known = self.plan.weights.get(name)
+        known = _by_output(node, self.plan.weights.get(name), axis)
         if known is None:
             known = node_weights(node, array)
         integers, scale = known.integers, known.scale
@@ -380,6 +380,20 @@ class _Lowering:
         self._add(f"Quantized{node.op}", inputs, (output,), node.label, **attributes)
         if target is None:
             self.floats[y] = y
+
+
+def _by_output(node: Node, known: QuantizedWeights | None, axis: int) -> QuantizedWeights | None:
+    """Weights that came with a model, if their scales are one for all or one for each output channel."""
+    if known is None:
+        return None
+    scale = known.scale
+    if known.axis != axis or scale.size != known.integers.shape[axis]:
+        if scale.size == 0 or (scale != scale[0]).any():
+            return None
+        scale = np.full(known.integers.shape[axis], scale[0], np.float32)
+    if node.op == "ConvTranspose":
+        scale = np.tile(scale, node.attributes.get("group", 1))
+    return QuantizedWeights(known.integers, scale, axis)
 
 
 def node_weights(node: Node, weights: Array) -> QuantizedWeights:

@@ -1,0 +1,82 @@
+"""Make the recipes that come with Vedette: ``python -m bench.recipes [--models NAME] [--out FOLDER]``.
+
+The reading models are calibrated on what they see when screens and scans that this folder draws are read in
+float32; nothing else goes into a recipe, so anyone can make them again.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import vedette
+from bench import scans, screens
+from vedette import hub
+from vedette.ocr import Reader
+
+FOLDER = Path(vedette.__file__).parent / "model" / "recipes"
+ROLES = ("detector", "recogniser")
+_SCANS = 24
+_BATCHES = 160
+"""Batches of lines: some thousand lines."""
+
+
+class Listening:
+    """A network that keeps what it is given."""
+
+    def __init__(self, network: Any, keep: Callable[[Any], None]) -> None:
+        self._network, self._keep = network, keep
+        self.metadata = network.metadata
+
+    def __call__(self, x: Any) -> Any:
+        self._keep(x)
+        return self._network(x)
+
+
+def images() -> Iterator[Any]:
+    """Screens and scans as RGB arrays."""
+    for seed, layout in enumerate(screens.LAYOUTS):
+        yield np.asarray(screens.draw(layout, 100 + seed)[0].convert("RGB"))
+    yield from scans.pages(_SCANS, seed=1)
+
+
+def seen(models: str, threads: int | None) -> dict[str, list[Any]]:
+    """What the networks are given while the images are read, by role."""
+    reader = Reader(models, precision="float32", threads=threads)
+    inputs: dict[str, list[Any]] = {role: [] for role in ROLES}
+    for role in ROLES:
+        part = getattr(reader, f"_{role}")
+        part._network = Listening(part._network, lambda x, role=role: inputs[role].append(np.array(x)))
+    for image in images():
+        reader.read(image)
+    # Every so many batches: all widths and all images.
+    step = max(1, len(inputs["recogniser"]) // _BATCHES)
+    inputs["recogniser"] = inputs["recogniser"][::step]
+    return inputs
+
+
+def main() -> None:
+    """Write a recipe for each network."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--models", default="ppocr-v6-small")
+    parser.add_argument("--out", type=Path, default=FOLDER)
+    parser.add_argument("--threads", type=int)
+    chosen = parser.parse_args()
+    inputs = seen(chosen.models, chosen.threads)
+    for role in ROLES:
+        model = vedette.quantize(
+            hub.file(chosen.models, role), inputs[role], precision="fast", threads=chosen.threads
+        )
+        assert model.recipe is not None
+        path = model.recipe.save(chosen.out / f"{model.recipe.model[:16]}.json")
+        print(f"{path}: {role} of {chosen.models}, {len(inputs[role])} inputs\n{model.report}")
+
+
+if __name__ == "__main__":
+    main()
