@@ -1,4 +1,4 @@
-"""Pages that look scanned: receipts and letters in the font Pillow carries, skewed, faint, blurred and noisy."""
+"""Pages that look scanned, in the font Pillow carries: skewed, faint, blurred and noisy."""
 
 from __future__ import annotations
 

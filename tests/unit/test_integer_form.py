@@ -12,7 +12,6 @@ from onnx_graphs import Net, evaluate, operators
 from vedette.model import native_engine
 from vedette.model.graph import Array, Graph
 from vedette.model.integer.calibration import calibrate
-from vedette.model.integer.corrections import bias_corrections
 from vedette.model.integer.quantizer import default_precisions, lower_to_integers, prepare
 from vedette.model.integer.ranges import choose_ranges
 from vedette.model.integer.recipe import Recipe
@@ -33,7 +32,7 @@ def quantized(graph: Graph, inputs: Mapping[str, Array], changes: Mapping[str, s
         choose_ranges(graph, seen, "minmax", native_engine.evaluate),
         {},
         {},
-        bias_corrections(graph, seen),
+        {},
     )
     return lower_to_integers(
         graph, recipe, default_precisions(graph) | dict(changes or {}), native_engine.evaluate
@@ -171,14 +170,3 @@ def test_a_node_kept_out_is_float_and_the_rest_is_not() -> None:
     assert after.nodes[2].attributes["precision"] == "bfloat16"
     assert "y_scale" not in after.nodes[1].attributes
     assert noise(graph, after, inputs) > noise(graph, quantized(graph, inputs), inputs) - 1
-
-
-def test_transposed_convolutions_by_group() -> None:
-    net = Net()
-    x = net.op("Relu", conv(net, net.input("x", 2, 3, 5, 7), (3, 8)))
-    w = net.constant(net.random.normal(0, 0.3, (8, 3, 2, 2)) * np.array([1, 20, 3])[None, :, None, None])
-    graph = compiled(net, net.op("ConvTranspose", x, w, net.weights(6), strides=[2, 2], group=2))
-    inputs = {"x": image(2, 3, 5, 7)}
-    after = quantized(graph, inputs)
-    assert operators(after) == ["QuantizeLinear", "QuantizedConv", "QuantizedConvTranspose"]
-    assert noise(graph, after, inputs) > 30

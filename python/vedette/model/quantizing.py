@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from vedette.errors import InputError
 from vedette.model.graph import Array, Graph
-from vedette.model.integer.calibration import calibrate
-from vedette.model.integer.corrections import bias_corrections
+from vedette.model.integer.calibration import Calibration, calibrate
+from vedette.model.integer.equalization import equalize, find_scales
 from vedette.model.integer.operators import WEIGHTED, obstacle
 from vedette.model.integer.quantizer import prepare, reasons
 from vedette.model.integer.ranges import METHODS, choose_ranges
@@ -29,7 +30,12 @@ PRECISIONS = ("auto", "fast", "int8", "bfloat16", "float32")
 Progress = Callable[[str, int, int], None]
 Calibrating = Iterable[ArrayLike | Mapping[str, ArrayLike] | Sequence[ArrayLike]]
 
-_SAMPLES = 4
+_SAMPLES = 6
+_FIRST = 12
+"""Inputs from which the scales of channels are found, before all of them are looked at."""
+
+_ALPHA = 0.5
+"""Ranges of activations and of weights count alike."""
 
 
 def quantize(
@@ -93,14 +99,15 @@ def quantize(
     digest = origin.digest or (digest_of(origin.path) if origin.path is not None else "")
     prepared = prepare(graph)
     run_threads = threads or 0
-    with _Inputs(original, calibration) as inputs:
-        seen = calibrate(prepared, inputs, run_threads, progress, inputs.total)
-        samples = inputs.samples
-    ranges = choose_ranges(prepared, seen, method, evaluate)
-    recipe = Recipe(digest, ranges, {}, {}, bias_corrections(prepared, seen))
+    inputs = _Inputs(original, calibration)
+    scales = find_scales(prepared, calibrate(prepared, inputs.first(), run_threads), _ALPHA)
+    equalized = equalize(prepared, scales)
+    seen = calibrate(equalized, inputs, run_threads, progress, inputs.total)
+    ranges = choose_ranges(equalized, seen, method, evaluate)
+    recipe = Recipe(digest, ranges, {}, scales, _moments(equalized, seen))
     # Rounded as its file is, so that what the recipe makes is this very model.
     recipe = parse_recipe(recipe.to_json(), "the recipe")
-    search = Search(prepared, recipe, samples, run_threads)
+    search = Search(equalized, recipe, inputs.samples, run_threads)
     chosen = _choose(search, precision, tolerance, progress)
     others = {value: kind for value, kind in chosen.items() if kind != search.default[value]}
     recipe = replace(recipe, precisions={precision: others})
@@ -170,8 +177,20 @@ def _constant_bytes(graph: Graph) -> int:
     return sum(array.nbytes for name, array in graph.constants.items() if name in used)
 
 
+def _moments(graph: Graph, seen: Calibration) -> dict[str, NDArray[np.float32]]:
+    """Mean and root mean square of the channels of what convolutions read."""
+    found = {}
+    for node in graph.nodes:
+        statistics = seen.statistics.get(node.inputs[0] or "") if node.op == "Conv" else None
+        if statistics is not None and statistics.channels is not None and obstacle(graph, node) is None:
+            channels = statistics.channels
+            pair = np.stack([channels.mean, np.sqrt(channels.mean_square)])
+            found[node.inputs[0] or ""] = np.clip(pair, -6e4, 6e4).astype(np.float32)
+    return found
+
+
 class _Inputs:
-    """Calibration inputs as lists of arrays, checked; the first few are kept for comparisons."""
+    """Calibration inputs as lists of arrays, checked; the first ones are kept to be looked at twice."""
 
     def __init__(self, model: Model, calibration: Calibrating) -> None:
         if isinstance(calibration, (str, bytes, Mapping)) or not isinstance(calibration, Iterable):
@@ -179,29 +198,34 @@ class _Inputs:
                 "calibration is an iterable of inputs, such as a list of arrays, not one "
                 f"{type(calibration).__name__}"
             )
-        self._model, self._calibration = model, calibration
-        self.samples: list[list[Array]] = []
+        self._model = model
         self.total = len(calibration) if isinstance(calibration, Sized) else 0
+        self._rest = enumerate(calibration)
+        self._kept: list[list[Array]] = []
 
-    def __enter__(self) -> _Inputs:
-        return self
+    def first(self) -> list[list[Array]]:
+        """The first inputs, which stay in memory."""
+        self._kept = [
+            [np.array(array) for array in self._checked(at, item)] for at, item in islice(self._rest, _FIRST)
+        ]
+        return self._kept
 
-    def __exit__(self, *_: object) -> None:
-        pass
+    @property
+    def samples(self) -> list[list[Array]]:
+        """A few of the first inputs, evenly spread."""
+        return self._kept[:: max(1, len(self._kept) // _SAMPLES)][:_SAMPLES]
 
     def __iter__(self) -> Iterator[list[Array]]:
-        for at, item in enumerate(self._calibration):
-            try:
-                arrays = self._checked(item)
-            except InputError as error:
-                raise InputError(f"calibration input {at}: {error}") from None
-            if len(self.samples) < _SAMPLES:
-                self.samples.append([np.array(array) for array in arrays])
-            yield arrays
+        yield from self._kept
+        for at, item in self._rest:
+            yield self._checked(at, item)
 
-    def _checked(self, item: Any) -> list[Array]:
-        if isinstance(item, Mapping):
-            return self._model._named(item)
-        if isinstance(item, (tuple, list)) and (len(self._model.inputs) != 1 or len(item) == 1):
-            return self._model._positional(item)
-        return self._model._positional([item])
+    def _checked(self, at: int, item: Any) -> list[Array]:
+        try:
+            if isinstance(item, Mapping):
+                return self._model._named(item)
+            if isinstance(item, (tuple, list)) and (len(self._model.inputs) != 1 or len(item) == 1):
+                return self._model._positional(item)
+            return self._model._positional([item])
+        except InputError as error:
+            raise InputError(f"calibration input {at}: {error}") from None

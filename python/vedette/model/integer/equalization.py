@@ -1,9 +1,9 @@
 """Channels scaled so that all of them use the whole range of a tensor, and weights scaled back.
 
-Dividing a channel by a number where it is made and multiplying the weights that read it changes nothing in real
-numbers, as long as only sums, windows and functions with ``f(s x) = s f(x)`` stand between: M. Nagel et al.,
-"Data-Free Quantization Through Weight Equalization and Bias Correction", 2019, with ranges of activations as in
-G. Xiao et al., "SmoothQuant", 2022.
+Dividing a channel by a number where it is made and multiplying the weights that read it changes nothing in
+real numbers, as long as only sums, windows and functions with ``f(s x) = s f(x)`` stand between: M. Nagel
+et al., "Data-Free Quantization Through Weight Equalization and Bias Correction", 2019, with ranges of
+activations as in G. Xiao et al., "SmoothQuant", 2022.
 """
 
 from __future__ import annotations
@@ -100,7 +100,11 @@ class ChannelMap:
         if x is None:
             return False
         homogeneous = node.op == "Activation" and node.attributes["activation"]["kind"] in _HOMOGENEOUS
-        if homogeneous or node.op in _SAME_CHANNELS or (node.op == "SqueezeExcite" and self._squeeze(node, x)):
+        if (
+            homogeneous
+            or node.op in _SAME_CHANNELS
+            or (node.op == "SqueezeExcite" and self._squeeze(node, x))
+        ):
             self.of[node.output] = x
             return True
         return False
@@ -121,9 +125,13 @@ class ChannelMap:
         bias, residual = node.input(2), node.input(3)
         if weights is None or weights.ndim != 4 or (bias is not None and bias not in self.graph.constants):
             return False
+        # A residual is another matter than the input.
+        if x is not None and x.size != (
+            weights.shape[1] * node.attributes["group"] if node.op == "Conv" else weights.shape[0]
+        ):
+            return False
         groups = node.attributes.get("group", 1)
         made = weights.shape[0] if node.op == "Conv" else weights.shape[1] * groups
-        read = weights.shape[1] * groups if node.op == "Conv" else weights.shape[0]
         y = self._new(node.output, made)
         activation = node.attributes.get("activation")
         if activation and activation["kind"] not in _HOMOGENEOUS:
@@ -132,7 +140,7 @@ class ChannelMap:
             side = self.of.get(residual)
             if side is None or not self._join(side, y):
                 self._pin(node.output, residual)
-        return x is not None and x.size == read
+        return True
 
 
 def find_scales(graph: Graph, calibration: Calibration, alpha: float) -> dict[str, NDArray[np.float32]]:
@@ -147,7 +155,11 @@ def find_scales(graph: Graph, calibration: Calibration, alpha: float) -> dict[st
     reached, weighed = np.zeros(channels.size), np.zeros(channels.size)
     for name in channels.of:
         seen = calibration.statistics.get(name)
-        if seen is not None and seen.channels is not None and seen.channels.minimum.size == channels.of[name].size:
+        if (
+            seen is not None
+            and seen.channels is not None
+            and seen.channels.minimum.size == channels.of[name].size
+        ):
             largest = np.maximum(np.abs(seen.channels.minimum), np.abs(seen.channels.maximum))
             np.maximum.at(reached, channels.roots(name), largest)
     for node in graph.nodes:
@@ -173,7 +185,7 @@ def find_scales(graph: Graph, calibration: Calibration, alpha: float) -> dict[st
 
 
 def _bounded(channels: ChannelMap, found: Mapping[str, Array]) -> dict[str, NDArray[np.float32]]:
-    """Scales around one for each set of tensors that share channels, within bounds, as half floats hold them."""
+    """Scales around one for each set of tensors that share channels, within bounds, in half floats."""
     owner: dict[int, int] = {}
     groups = _Groups()
     for name in found:
@@ -258,8 +270,8 @@ def _scale_convolution(editor: Editor, node: Node, inner: Array | None, outer: A
     weights = editor.graph.constants[node.inputs[1] or ""].astype(np.float64)
     groups = node.attributes.get("group", 1)
     inputs = list(node.inputs)
+    # By group, then channels made and read; a transposed convolution has those read first.
     split = weights.reshape(groups, -1, *weights.shape[1:])
-    # [group, channels read or made within it, made or read, kernel]: a transposed convolution the other way round.
     first, second = (outer, inner) if node.op == "Conv" else (inner, outer)
     if first is not None:
         by_first = first.reshape(groups, -1, 1, 1, 1)

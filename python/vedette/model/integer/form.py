@@ -17,7 +17,12 @@ from vedette.model.integer.operators import (
     obstacle,
 )
 from vedette.model.integer.tables import table
-from vedette.model.integer.weights import QuantizedWeights, output_axis, quantize_weights
+from vedette.model.integer.weights import (
+    QuantizedWeights,
+    output_axis,
+    quantize_weights,
+    round_by_input,
+)
 from vedette.model.passes.constants import Evaluate
 from vedette.quantization.parameters import Parameters
 
@@ -47,8 +52,8 @@ class Quantization:
         ``"bfloat16"``, or ``"dynamic"`` for matrix products whose left side is quantised row by row.
     weights
         Integers of weights by the name of the constant, where they are known beforehand.
-    corrections
-        What is added to the biases of nodes by the value they make.
+    moments
+        Mean and root mean square of the channels of values, which weights are rounded for.
     exact
         Whether a value held in uint8 is rounded for float readers too, as in a model that came quantised.
     """
@@ -56,7 +61,7 @@ class Quantization:
     values: Mapping[str, Parameters]
     nodes: Mapping[str, str] = field(default_factory=dict)
     weights: Mapping[str, QuantizedWeights] = field(default_factory=dict)
-    corrections: Mapping[str, Array] = field(default_factory=dict)
+    moments: Mapping[str, Array] = field(default_factory=dict)
     exact: bool = False
 
 
@@ -228,15 +233,16 @@ class _Lowering:
         array = self.source.constants[name]
         axis = output_axis(node)
         known = _by_output(node, self.plan.weights.get(name), axis)
+        moments = self.plan.moments.get(node.inputs[0] or "")
         if known is None:
-            known = node_weights(node, array)
+            known = node_weights(node, array, moments)
         integers, scale = known.integers, known.scale
         alpha = float(node.attributes.get("alpha") or 1.0) if node.op == "MatMul" else 1.0
         if node.op == "MatMul" and axis == 0:
             integers = np.ascontiguousarray(integers.T)
         scale = (scale.astype(np.float64) * alpha).astype(np.float32)
         bias = self.source.constants.get(node.input(2) or "")
-        correction = self.plan.corrections.get(node.output)
+        correction = None if moments is None else mean_error(node, array, known, moments)
         if bias is not None:
             bias = bias.astype(np.float32).reshape(-1)
         if correction is not None:
@@ -396,13 +402,30 @@ def _by_output(node: Node, known: QuantizedWeights | None, axis: int) -> Quantiz
     return QuantizedWeights(known.integers, scale, axis)
 
 
-def node_weights(node: Node, weights: Array) -> QuantizedWeights:
-    """Weights of a node in integers."""
+def node_weights(node: Node, weights: Array, moments: Array | None = None) -> QuantizedWeights:
+    """Weights of a node in integers, rounded for the mean and root mean square of its input channels."""
     axis = output_axis(node)
     groups = node.attributes.get("group", 1)
-    if node.op != "ConvTranspose" or groups == 1:
-        return quantize_weights(weights, axis)
-    # Output channels of a transposed convolution are counted within each group of input channels.
-    parts = [quantize_weights(part, axis) for part in np.split(weights, groups, 0)]
-    integers = np.concatenate([part.integers for part in parts], 0)
-    return QuantizedWeights(integers, np.concatenate([part.scale for part in parts]), axis)
+    if node.op == "ConvTranspose" and groups > 1:
+        # Output channels of a transposed convolution are counted within each group of input channels.
+        parts = [quantize_weights(part, axis) for part in np.split(weights, groups, 0)]
+        integers = np.concatenate([part.integers for part in parts], 0)
+        return QuantizedWeights(integers, np.concatenate([part.scale for part in parts]), axis)
+    rounded = quantize_weights(weights, axis)
+    if node.op != "Conv" or moments is None or moments.shape != (2, weights.shape[1] * groups):
+        return rounded
+    return QuantizedWeights(round_by_input(weights, rounded.scale, moments, groups), rounded.scale, axis)
+
+
+def mean_error(node: Node, weights: Array, rounded: QuantizedWeights, moments: Array) -> Array | None:
+    """The mean of ``(w - rounded w) x`` for each output channel of a convolution, which a bias makes up for.
+
+    M. Nagel et al., "Data-Free Quantization Through Weight Equalization and Bias Correction", 2019.
+    """
+    groups = node.attributes.get("group", 1)
+    if node.op != "Conv" or moments.shape != (2, weights.shape[1] * groups):
+        return None
+    error = weights.astype(np.float64) - rounded.dequantize()
+    by_tap = error.reshape(groups, -1, weights.shape[1], int(np.prod(weights.shape[2:]))).sum(3)
+    made = np.einsum("goc,gc->go", by_tap, moments[0].reshape(groups, -1).astype(np.float64))
+    return np.asarray(made.reshape(-1), np.float32)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 
+from vedette import _native
 from vedette.model.graph import Graph, Node
 from vedette.model.integer.activations import EPILOGUE_ACTIVATIONS
 
@@ -29,6 +32,17 @@ FOLLOWING = MOVING | UNARY | BINARY | {"AveragePool", "Concat", "GlobalAveragePo
 """Operators that are done in integers where their neighbours are, and gain nothing by themselves."""
 
 
+_OPERATOR = {
+    op: f"Quantized{op}"
+    for op in (*WEIGHTED, "Add", "AveragePool", "GlobalAveragePool", "Mul", "SqueezeExcite")
+}
+
+
+@cache
+def _supported() -> frozenset[str]:
+    return frozenset(_native.supported_operators())
+
+
 def activation_inputs(graph: Graph, node: Node) -> list[str]:
     """The inputs of a node that integers would stand for: its float tensors that are not constant."""
     if node.op in WEIGHTED:
@@ -42,10 +56,13 @@ def activation_inputs(graph: Graph, node: Node) -> list[str]:
 
 def obstacle(graph: Graph, node: Node) -> str | None:
     """Why a node has no integer form whatever its neighbours, or None where it has one."""
+    if node.op not in FOLLOWING and node.op not in WEIGHTED:
+        return f"{node.op} has no integer form"
+    written = _OPERATOR.get(node.op)
+    if written is not None and written not in _supported():
+        return f"the engine has no {written}"
     if node.op in WEIGHTED:
         return _weighted_obstacle(graph, node)
-    if node.op not in FOLLOWING:
-        return f"{node.op} has no integer form"
     if node.op != "Split" and len(node.outputs) > 1:
         return f"{node.op} has several outputs"
     if not all(graph.is_float32(name) for name in (*activation_inputs(graph, node), node.output)):

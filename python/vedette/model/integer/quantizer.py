@@ -9,6 +9,7 @@ import numpy as np
 
 from vedette.model.graph import Graph, Node
 from vedette.model.integer.activations import join_activations, split_activations
+from vedette.model.integer.equalization import equalize
 from vedette.model.integer.form import Quantization, integer_form
 from vedette.model.integer.operators import FOLLOWING, WEIGHTED, obstacle
 from vedette.model.integer.placement import place
@@ -27,15 +28,15 @@ def prepare(graph: Graph) -> Graph:
 def quantized_graph(prepared: Graph, recipe: Recipe, level: str, evaluate: Evaluate) -> Graph:
     """A prepared graph in the integer form of a recipe; ``level`` names its precisions."""
     precisions = default_precisions(prepared) | dict(recipe.precisions.get(level, {}))
-    return lower_to_integers(prepared, recipe, precisions, evaluate)
+    return lower_to_integers(equalize(prepared, recipe.scales), recipe, precisions, evaluate)
 
 
 def lower_to_integers(
     prepared: Graph, recipe: Recipe, precisions: Mapping[str, str], evaluate: Evaluate
 ) -> Graph:
-    """A prepared graph with its nodes in these precisions, by the value they make."""
+    """A prepared and equalised graph with its nodes in these precisions, by the value they make."""
     values = place(prepared, recipe.ranges, lambda node: precisions.get(node.output))
-    plan = Quantization(values, precisions, {}, recipe.corrections)
+    plan = Quantization(values, precisions, {}, recipe.moments)
     graph = fuse_tables(integer_form(prepared, plan, evaluate))
     # What stayed float takes its activation back.
     return remove_dead_code(join_activations(graph))

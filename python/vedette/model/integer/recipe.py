@@ -38,15 +38,16 @@ class Recipe:
         value they make.
     scales
         Factors by which the channels of values are divided, so that all use the whole range.
-    corrections
-        What is added to biases to cancel the mean error of rounded weights.
+    moments
+        Mean and root mean square of the channels of the values that convolutions read, which weights are
+        rounded for: ``(2, channels)``.
     """
 
     model: str
     ranges: Mapping[str, Range]
     precisions: Mapping[str, Mapping[str, str]]
     scales: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
-    corrections: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
+    moments: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
 
     def save(self, path: str | Path) -> Path:
         """Writes the recipe as JSON. Returns the path."""
@@ -67,7 +68,7 @@ class Recipe:
                 name: [float(f"{low:.6g}"), float(f"{high:.6g}")] for name, (low, high) in self.ranges.items()
             },
         }
-        for name, table in (("scales", self.scales), ("corrections", self.corrections)):
+        for name, table in (("scales", self.scales), ("moments", self.moments)):
             if table:
                 fields[name] = {value: _encoded(numbers) for value, numbers in table.items()}
         lines = (
@@ -128,11 +129,14 @@ def parse_recipe(text: str, name: str) -> Recipe:
     for nodes in precisions.values():
         if not isinstance(nodes, dict) or not all(kind in NODE_PRECISIONS for kind in nodes.values()):
             raise InputError(f"{name}: its precisions are not among {', '.join(NODE_PRECISIONS)}")
-    scales, corrections = (_decoded(fields.get(key, {}), name, key) for key in ("scales", "corrections"))
+    scales, moments = (_decoded(fields.get(key, {}), name, key) for key in ("scales", "moments"))
     if not all((numbers > 0).all() for numbers in scales.values()):
         raise InputError(f"{name}: its scales are not all above zero")
     spans = {value: (float(low), float(high)) for value, (low, high) in ranges.items()}
-    return Recipe(fields["model"], spans, precisions, scales, corrections)
+    if any(numbers.size % 2 for numbers in moments.values()):
+        raise InputError(f"{name}: its moments are not pairs")
+    pairs = {value: numbers.reshape(2, -1) for value, numbers in moments.items()}
+    return Recipe(fields["model"], spans, precisions, scales, pairs)
 
 
 def digest_of(path: Path) -> str:
