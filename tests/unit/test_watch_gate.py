@@ -99,17 +99,6 @@ def test_a_still_frame_is_unchanged_and_a_pixel_is_a_change(
     assert gate.examine(rgb(image)) is not None
 
 
-def test_what_is_ignored_changes_nothing() -> None:
-    gate = Gate(ignore=[(0, 0, 40, 64)])
-    image = noise((100, 120, 3))
-    gate.examine(rgb(image))
-    gate.accept(rgb(image))
-    image[10, 10] ^= 1
-    assert gate.examine(rgb(image)) is None
-    image[39, 10] ^= 1
-    assert gate.examine(rgb(image)) is not None, "the tile reaches out of the ignored part"
-
-
 @pytest.mark.parametrize("pixel_format", ["nv12", "i420"])
 def test_chroma_counts_in_planar_frames(pixel_format: str) -> None:
     luma = noise((64, 96))

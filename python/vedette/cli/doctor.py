@@ -13,6 +13,7 @@ from typing import Any
 
 from vedette import hub, memory, runtime
 from vedette.cli.terminal import print_json
+from vedette.errors import WatchError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -53,7 +54,40 @@ def _facts() -> dict[str, dict[str, Any]]:
             "home": str(hub.home()),
             **{package.name: hub.status(package.name) for package in hub.packages()},
         },
+        **_watches(),
     }
+
+
+_RESPONSE_S = 0.1
+_GROWTH_BYTES_PER_HOUR = 10_000_000
+
+
+def _watches() -> dict[str, dict[str, Any]]:
+    """Each running watch: whether it keeps its budget and its memory, and answers at once."""
+    from vedette.watch.control import ask, running
+
+    found: dict[str, dict[str, Any]] = {}
+    for pid in running():
+        try:
+            status = ask(pid)
+        except WatchError as error:
+            found[f"watch {pid}"] = {"answers": False, "why": str(error)}
+            continue
+        budget, growth = status["budget"] or {}, status["memory_growth_per_hour"]
+        limit, held = budget.get("limit_cores"), budget.get("memory_limit_bytes")
+        stalled = [source["source"] for source in status["sources"] if source["stalled"]]
+        found[f"watch {pid}"] = {
+            "answers": status["response_s"] < _RESPONSE_S,
+            "response ms": round(1000 * status["response_s"], 1),
+            "within CPU budget": limit is None or status["most_cpu_share"] <= 1.02 * limit,
+            "most CPU in 10 s": status["most_cpu_share"],
+            "within memory": held is None or (status["memory_bytes"] or 0) <= held,
+            "memory": status["memory_bytes"],
+            "memory flat": "not known yet" if growth is None else growth < _GROWTH_BYTES_PER_HOUR,
+            "stalled": stalled or False,
+            "store": status["store"]["trouble"] or "sound",
+        }
+    return found
 
 
 def _memory() -> dict[str, Any]:

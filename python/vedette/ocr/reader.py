@@ -47,6 +47,8 @@ class Reader:
         Lines with a lower score are left out.
     detector
         How lines are looked for.
+    engine
+        What runs the networks: ``onnxruntime`` is the way back.
 
     Examples
     --------
@@ -63,12 +65,14 @@ class Reader:
         classify_angle: bool = False,
         text_score: float = 0.5,
         detector: DetectorOptions | None = None,
+        engine: Literal["native", "onnxruntime"] = "native",
     ) -> None:
         if precision not in ("auto", "float32"):
             raise InputError(f"expected precision 'auto' or 'float32', got {precision!r}")
         if threads is not None and threads < 1:
             raise InputError(f"expected at least 1 thread, got {threads}")
         self._models = models
+        self._engine = engine
         self._threads = threads or 0
         self._text_score = text_score
         self._detector = Detector(self._load("detector"), detector or DetectorOptions(), self._threads)
@@ -89,7 +93,7 @@ class Reader:
             raise InputError(
                 f"no path is given for the {role}; given: {', '.join(sorted(self._models)) or 'none'}"
             )
-        return load(path, threads=self._threads or None)
+        return load(path, threads=self._threads or None, engine=self._engine)
 
     def read(self, image: Any) -> Page:
         """Read an image.

@@ -141,6 +141,12 @@ class Pushed(Source):
                 raise SourceEnded
         return None
 
+    def skip(self) -> None:
+        """Drop what waits, where the latest counts."""
+        with self._changed:
+            if self.live:
+                self._frames.clear()
+
     def close(self) -> None:
         """End the wait of whoever pushes or reads."""
         self.end()

@@ -83,6 +83,11 @@ class Latest(Source):
             self.report("stalled", f"no frame for {self._stall_s:.0f} s")
         return None
 
+    def skip(self) -> None:
+        """Drop the frame that waits."""
+        with self._changed:
+            self._slot = None
+
     def _is_awaited(self) -> bool:
         return self._slot is not None or self._error is not None or self._closing.is_set()
 

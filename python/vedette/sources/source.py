@@ -65,6 +65,9 @@ class Source(ABC):
     def close(self) -> None:  # noqa: B027 - many have nothing to give back
         """Give everything back; it can be opened again. Called by the thread that reads."""
 
+    def skip(self) -> None:  # noqa: B027 - most have none waiting
+        """Let go of a frame that waits to be read; called while nobody may look."""
+
     def report(self, kind: str, detail: str) -> None:
         """Leave word of what happened to the source."""
         self._reports.append((kind, detail))

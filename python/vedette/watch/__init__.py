@@ -1,8 +1,9 @@
 """Keeping watch: frames pass a gate, what changed is looked at, what it shows becomes events."""
 
 from vedette.watch.events import Event
+from vedette.watch.model_task import ModelTask
 from vedette.watch.reading import ReadTask
 from vedette.watch.task import Task
-from vedette.watch.watcher import Watcher
+from vedette.watch.watcher import Watcher, WatchOptions
 
-__all__ = ["Event", "ReadTask", "Task", "Watcher"]
+__all__ = ["Event", "ModelTask", "ReadTask", "Task", "WatchOptions", "Watcher"]

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from vedette import _native, runtime
 from vedette.ocr.change import Change, Offset, Rectangle
@@ -28,17 +27,12 @@ class Gate:
     ----------
     comparison
         ``exact`` compares every byte; ``luma`` means of tiles, against the noise that it estimates.
-    ignore
-        Rectangles (top, left, bottom, right) in which nothing counts.
 
     Comparing with an equal frame reads each once and allocates nothing that grows with it.
     """
 
-    def __init__(
-        self, comparison: Literal["exact", "luma"] = "exact", *, ignore: Sequence[Rectangle] = ()
-    ) -> None:
+    def __init__(self, comparison: Literal["exact", "luma"] = "exact") -> None:
         self.comparison = comparison
-        self._ignore = tuple(ignore)
         self._gates: list[Any] = []
         self._format: tuple[str, int, int] | None = None
 
@@ -54,9 +48,7 @@ class Gate:
             masks = [gate.mask() for gate, count in zip(self._gates, counts, strict=True) if count]
         if not masks:
             return None
-        mask = self._without_ignored(np.logical_or.reduce(masks))
-        if not mask.any():
-            return None
+        mask = np.logical_or.reduce(masks)
         if len(self._gates) > 1:
             return Change(mask, TILE)
         gate, pixels = self._gates[0], frame.planes[0]
@@ -91,9 +83,3 @@ class Gate:
         count = 1 if luma and frame.format not in _PACKED else len(frame.planes)
         self._gates = [make(TILE if index == 0 else TILE // 2, luma) for index in range(count)]
         self._format = (frame.format, frame.height, frame.width)
-
-    def _without_ignored(self, mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        for top, left, bottom, right in self._ignore:
-            # Only tiles that lie inside as a whole: the others show something else too.
-            mask[-(-top // TILE) : bottom // TILE, -(-left // TILE) : right // TILE] = False
-        return mask

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from difflib import SequenceMatcher
 
 from vedette.ocr import Change, IncrementalReader, Line, Page
@@ -33,8 +34,8 @@ class ReadTask:
         Patterns; what matches them is replaced before anything leaves the task.
     patience
         Frames a line may be missing before it is gone: none for screens, some for cameras.
-    incremental_reader
-        In place of one with the defaults.
+    slice
+        Entered around each piece of work: where a budget waits.
     """
 
     name = "read"
@@ -46,10 +47,10 @@ class ReadTask:
         incremental: bool = True,
         redact: Sequence[str | re.Pattern[str]] = (),
         patience: int = 0,
-        incremental_reader: IncrementalReader | None = None,
+        slice: Callable[[], AbstractContextManager[object]] = nullcontext,
     ) -> None:
         self._reader = reader
-        self._incremental = (incremental_reader or IncrementalReader(reader)) if incremental else None
+        self._incremental = IncrementalReader(reader, slice=slice) if incremental else None
         self._redact = [re.compile(pattern) for pattern in redact]
         self._patience = patience
         self._tracks: dict[int, Track] = {}
@@ -76,11 +77,6 @@ class ReadTask:
             numbers = range(-1, -len(page.lines) - 1, -1)
         self.page = page
         return self._follow(source, frame, page, numbers)
-
-    def finish(self, source: str, at: float) -> list[Event]:
-        """Lines that stood to the end have no event of their own."""
-        del source, at
-        return []
 
     def _follow(self, source: str, frame: Frame, page: Page, numbers: Sequence[int]) -> list[Event]:
         events: list[Event] = []

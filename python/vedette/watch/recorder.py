@@ -46,11 +46,19 @@ class Recorder:
         Where to; None to tell only.
     listeners
         Whom to tell.
+    on_incident
+        Told of what happens to the watch itself: source, kind, detail.
     """
 
-    def __init__(self, store: Store | None, listeners: Sequence[Listener] = ()) -> None:
+    def __init__(
+        self,
+        store: Store | None,
+        listeners: Sequence[Listener] = (),
+        on_incident: Callable[[str, str, str], object] = lambda *_: None,
+    ) -> None:
         self._store = store
         self._listeners = tuple(listeners)
+        self._on_incident = on_incident
         self._lock = threading.RLock()
         self._backlog: deque[_Batch] = deque()
         self._open: set[Track] = set()
@@ -93,6 +101,8 @@ class Recorder:
         for event in events:
             for listener in self._listeners:
                 listener(event)
+        for kind, detail in incidents:
+            self._on_incident(source, kind, detail)
 
     def heartbeat(self, at: float) -> None:
         """Note that the watch is running, write what waits, remove what is too old; called now and then."""
@@ -164,6 +174,8 @@ class Recorder:
         self._backlog.clear()
         self.written += sum(len(batch.events) for batch in batches)
         self.committed_at = time.time()
+        if self.trouble is not None:
+            self._on_incident("", "store back", f"{self.written} events written")
         self.trouble = None
         self._retry_s, self._retry_at = _RETRY_S[0], 0.0
 
@@ -173,6 +185,7 @@ class Recorder:
         assert store is not None
         try:
             self.set_aside = str(store.begin_anew())
+            self._on_incident("", "store damaged", f"it is kept as {self.set_aside}; a new one is begun")
             self._rewrite_open()
             self._write()
         except (StoreError, OSError) as failure:
@@ -186,6 +199,8 @@ class Recorder:
                 track.sighting = store.add(_sighting(track))
 
     def _fail(self, error: StoreError) -> None:
+        if self.trouble is None:
+            self._on_incident("", "store trouble", f"{error}; events wait in memory")
         self.trouble = str(error)
         self._retry_at = time.monotonic() + self._retry_s
         self._retry_s = min(2 * self._retry_s, _RETRY_S[1])

@@ -22,6 +22,3 @@ class Task(Protocol):
 
     def reset(self) -> None:
         """Look at the next frame as a whole; what was being seen is still being seen."""
-
-    def finish(self, source: str, at: float) -> Sequence[Event]:
-        """The events of a watch that ends: none by default means that everything stays as last seen."""

@@ -8,19 +8,25 @@ import contextlib
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 from vedette.errors import InputError, SourceError, VedetteError
 from vedette.ocr.change import Rectangle
+from vedette.runtime import Budget
 from vedette.sources import Frame, Source, SourceEnded
 from vedette.store import Store
+from vedette.watch.clocks import ClockWatch
 from vedette.watch.events import Event
 from vedette.watch.gate import Gate
 from vedette.watch.health import SourceHealth, StageClock
+from vedette.watch.power import on_battery, temperature_c
+from vedette.watch.privacy import cover, paused_until
 from vedette.watch.recorder import Recorder
 from vedette.watch.task import Task
 from vedette.watch.thumbnails import thumbnail
+from vedette.watch.usage import Usage
 
 __all__ = ["WatchOptions", "Watcher"]
 
@@ -38,7 +44,7 @@ class WatchOptions:
     Attributes
     ----------
     rate
-        Frames a second that are taken from a live source.
+        Frames a second that are taken from a live source; half as many while the machine runs on its battery.
     refresh_s
         After so long a frame is processed as a whole even if nothing changed; None for an hour where frames
         are
@@ -47,15 +53,15 @@ class WatchOptions:
         After so long without a frame, or with one, a source is reported as stalled.
     thumbnail_s
         Least time between two small pictures of a source; None for no pictures.
-    ignore
-        Rectangles (top, left, bottom, right) of every frame that nobody looks at.
+    exclude
+        Rectangles (top, left, bottom, right) of every frame that are painted black before anything looks.
     """
 
     rate: float = 1.0
     refresh_s: float | None = None
     stall_s: float = 60.0
     thumbnail_s: float | None = 30.0
-    ignore: tuple[Rectangle, ...] = ()
+    exclude: tuple[Rectangle, ...] = ()
 
 
 @dataclass(slots=True)
@@ -64,7 +70,7 @@ class _Watched:
     tasks: Sequence[Task]
     gate: Gate
     health: SourceHealth
-    refreshed: float = 0.0
+    refreshed: float = -1e9
     pictured: float = -1e9
 
 
@@ -78,9 +84,13 @@ class Watcher:
     tasks
         Makes the tasks of a source: each has its own, since they remember what they saw.
     store
-        Where events are kept; None to keep none.
+        Where events are kept; None to keep none. The watcher closes it.
     on_event
         Called with each event, after it was written.
+    on_incident
+        Called with what happens to the watch itself: source, kind, detail.
+    budget
+        Of CPU and memory, in which frames are processed.
     options
         How to watch.
     """
@@ -92,6 +102,8 @@ class Watcher:
         *,
         store: Store | None = None,
         on_event: Callable[[Event], None] | Sequence[Callable[[Event], None]] = (),
+        on_incident: Callable[[str, str, str], object] = lambda *_: None,
+        budget: Budget | None = None,
         options: WatchOptions | None = None,
     ) -> None:
         if not sources:
@@ -100,15 +112,16 @@ class Watcher:
         if self.options.rate <= 0:
             raise InputError(f"expected a rate above 0, got {self.options.rate}")
         listeners = [on_event] if callable(on_event) else list(on_event)
-        self.recorder = Recorder(store, listeners)
+        self.recorder = Recorder(store, listeners, on_incident)
         self.clock = StageClock()
+        self.usage = Usage(self.clock)
+        self._budget = budget
+        self._store_path = None if store is None else store.path
+        self._paused = False
+        self._battery: bool | None = None
+        self._clocks = ClockWatch()
         self._watched = [
-            _Watched(
-                source,
-                tasks(source),
-                Gate(source.comparison, ignore=self.options.ignore),
-                SourceHealth(source.name),
-            )
+            _Watched(source, tasks(source), Gate(source.comparison), SourceHealth(source.name))
             for source in sources
         ]
         self._stopping = threading.Event()
@@ -128,6 +141,7 @@ class Watcher:
         now = time.time()
         for watched in self._watched:
             self.recorder.record(watched.source.name, now, incidents=[("started", "")])
+        self._look_around()
         for thread in threads:
             thread.start()
         beat = time.monotonic()
@@ -135,10 +149,11 @@ class Watcher:
             while any(thread.is_alive() for thread in threads):
                 for thread in threads:
                     thread.join(_TICK_S / len(threads))
+                self.usage.sample()
+                self._look_around()
                 if time.monotonic() - beat >= _HEARTBEAT_S:
                     beat = time.monotonic()
                     self.recorder.heartbeat(time.time())
-                self._look_for_stalls()
         finally:
             self.stop()
             for thread in threads:
@@ -156,11 +171,29 @@ class Watcher:
         now = time.monotonic()
         for watched in self._watched:
             watched.health.dropped = dict(watched.source.dropped)
+        budget = None
+        if self._budget is not None:
+            stats = self._budget.stats()
+            budget = {
+                "limit_cores": stats.limit_cores,
+                "target_cores": stats.target_cores,
+                "used_cores": round(stats.used_cores, 4),
+                "waited_s": round(stats.waited_s + stats.paused_s, 3),
+                "memory_limit_bytes": stats.memory_limit_bytes,
+                "memory_level": stats.memory_level,
+            }
         return {
             "running_s": round(now - self._began, 3),
+            "paused": self._paused,
             "sources": [watched.health.to_dict(now) for watched in self._watched],
             "cpu_s": {stage: round(seconds, 4) for stage, seconds in self.clock.by_stage().items()},
+            **self.usage.to_dict(),
+            "memory_by_owner": {"gates": sum(watched.gate.nbytes for watched in self._watched)},
+            "budget": budget,
+            "on_battery": self._battery,
+            "temperature_c": temperature_c(),
             "store": {
+                "path": None if self._store_path is None else str(self._store_path),
                 "written": self.recorder.written,
                 "pending": self.recorder.pending,
                 "discarded": self.recorder.discarded,
@@ -169,18 +202,37 @@ class Watcher:
             },
         }
 
-    def _look_for_stalls(self) -> None:
+    def _look_around(self) -> None:
+        """Pause, clocks, power and stalls: what is looked at once a second."""
+        paused = self._store_path is not None and paused_until(self._store_path) is not None
+        if paused != self._paused:
+            self._paused = paused
+            for watched in self._watched:
+                self._note(watched, "paused" if paused else "resumed", "")
+        for kind, detail in self._clocks.look():
+            for watched in self._watched:
+                self._note(watched, kind, detail)
+                watched.health.last_frame = time.monotonic()
+        battery = on_battery()
+        if battery != self._battery and self._battery is not None:
+            for watched in self._watched:
+                self._note(watched, "on battery" if battery else "on mains", "")
+        self._battery = battery
         for watched in self._watched:
-            health = watched.health
-            reason = health.stall(time.monotonic(), self.options.stall_s)
-            if reason is not None and not health.stalled:
-                health.stalled = True
-                health.detail = reason
-                self.recorder.record(health.name, time.time(), incidents=[("stalled", reason)])
-            elif reason is None and health.stalled:
-                health.stalled = False
-                health.detail = ""
-                self.recorder.record(health.name, time.time(), incidents=[("going on", "")])
+            self._look_for_stall(watched)
+
+    def _note(self, watched: _Watched, kind: str, detail: str) -> None:
+        self.recorder.record(watched.health.name, time.time(), incidents=[(kind, detail)])
+
+    def _look_for_stall(self, watched: _Watched) -> None:
+        health = watched.health
+        reason = None if self._paused else health.stall(time.monotonic(), self.options.stall_s)
+        if reason is not None and not health.stalled:
+            health.stalled, health.detail = True, reason
+            self._note(watched, "stalled", reason)
+        elif reason is None and health.stalled:
+            health.stalled, health.detail = False, ""
+            self._note(watched, "going on", "")
 
     def _watch(self, watched: _Watched) -> None:
         health = watched.health
@@ -192,7 +244,7 @@ class Watcher:
             health.state = "ended"
         except VedetteError as error:
             health.state, health.detail = "failed", str(error)
-            self.recorder.record(health.name, time.time(), incidents=[("failed", str(error))])
+            self._note(watched, "failed", str(error))
         finally:
             with contextlib.suppress(SourceError):
                 watched.source.close()
@@ -201,18 +253,32 @@ class Watcher:
         health = watched.health
         due = time.monotonic()
         while not self._stopping.is_set():
+            if self._paused:
+                # What was there before is compared with afterwards; a frame that was on its way is not kept.
+                health.state = "paused"
+                watched.source.skip()
+                self._stopping.wait(_WAIT_S)
+                continue
             if watched.source.live:
                 # The next is due an interval after the last was; time lost to processing is not made up for.
                 if self._stopping.wait(max(0.0, due - time.monotonic())):
                     return
-                due = max(due + 1 / self.options.rate, time.monotonic())
+                interval_s = (2 if self._battery else 1) / self.options.rate
+                missed = int((time.monotonic() - due) / interval_s)
+                watched.source.count_dropped("busy", missed)
+                due = max(due + interval_s, time.monotonic())
             try:
                 with self.clock.stage("capture"):
                     frame = watched.source.read(_WAIT_S)
             except SourceEnded:
                 return
-            if frame is None:
+            for kind, detail in watched.source.take_reports():
+                health.state = {"lost": "lost", "back": "watching"}.get(kind, health.state)
+                health.reopened += kind == "back"
+                self._note(watched, kind, detail)
+            if frame is None or self._paused:
                 continue
+            health.state = "watching"
             health.seen += 1
             health.last_frame = time.monotonic()
             self._look(watched, frame)
@@ -220,6 +286,7 @@ class Watcher:
     def _look(self, watched: _Watched, frame: Frame) -> None:
         health = watched.health
         with self.clock.stage("gate"):
+            frame = cover(frame, self.options.exclude)
             change = watched.gate.examine(frame)
         now = time.monotonic()
         refresh_s = self.options.refresh_s
@@ -234,7 +301,7 @@ class Watcher:
             watched.refreshed = now
         health.processing_since = time.monotonic()
         events: list[Event] = []
-        with self._inference:
+        with self._inference, self._slice():
             for task in watched.tasks:
                 try:
                     with self.clock.stage("inference"):
@@ -242,17 +309,19 @@ class Watcher:
                 except VedetteError as error:
                     health.failed += 1
                     task.reset()
-                    self.recorder.record(health.name, frame.at, incidents=[("failed", str(error))])
+                    self._note(watched, "failed", str(error))
         with self.clock.stage("gate"):
             watched.gate.accept(frame)
         with self.clock.stage("storage"):
-            self.recorder.record(
-                health.name, frame.at, events, thumbnail=self._picture(watched, frame, events, now)
-            )
+            picture = self._picture(watched, frame, events, now)
+            self.recorder.record(health.name, frame.at, events, thumbnail=picture)
         health.processing_since = None
         health.processed += 1
         health.events += len(events)
         health.last_output = time.monotonic()
+
+    def _slice(self) -> AbstractContextManager[object]:
+        return nullcontext() if self._budget is None else self._budget.slice()
 
     def _picture(
         self, watched: _Watched, frame: Frame, events: Sequence[Event], now: float
