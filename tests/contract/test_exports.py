@@ -109,6 +109,7 @@ FORBIDDEN = {
     "runtime": ("vedette.model", "vedette.ocr", "vedette.cli", "vedette.hub"),
     "memory.py": ("vedette.model", "vedette.ocr", "vedette.cli", "vedette.hub"),
     "batching": ("vedette.model", "vedette.ocr", "vedette.cli", "vedette.hub"),
+    "metrics": ("vedette.model", "vedette.ocr", "vedette.cli", "vedette.batching", "vedette.pipeline"),
     "pipeline": ("vedette.model", "vedette.ocr", "vedette.cli", "vedette.hub"),
     "image": ("vedette.model", "vedette.ocr", "vedette.cli", "vedette.hub"),
     "model": ("vedette.ocr", "vedette.cli", "vedette.hub"),

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator
 from typing import Any
 
 from vedette.batching.policy import Batch, BatchPolicy
 from vedette.batching.processing import Processing
 from vedette.batching.statistics import Tally
 from vedette.errors import ClosedError, DeadlineError, QueueFullError
+from vedette.metrics import Family, registry
 from vedette.runtime.pool import Runtime
 
 
@@ -67,6 +68,8 @@ class LoopDriver:
         self._tasks: set[asyncio.Task[None]] = set()
         self._drained: asyncio.Future[None] | None = None
         self._closed = False
+        self._name = name
+        registry().track(self)
 
     def submit(self, item: Any, priority: int, timeout_s: float | None) -> ItemFuture:
         """Take an item in, or raise."""
@@ -87,6 +90,10 @@ class LoopDriver:
             future.item = None
             # It may have been what a batcher that shuts down was waiting for.
             self._step_soon()
+
+    def metrics(self) -> Iterator[Family]:
+        """What the batcher has done, as metrics; from any thread."""
+        return self.tally.metrics(self._name, self.policy)
 
     async def close(self, *, drain: bool) -> None:
         """Run what waits, or refuse it; then end."""
@@ -188,9 +195,11 @@ class LoopDriver:
         self.policy.finished(len(entries), took_s)
         tally = self.tally
         tally.processed_s += took_s
+        now = self.loop.time()
         for future, outcome in zip(entries, outcomes, strict=True):
             if future.done():
                 continue
+            tally.latency_s.observe(now - future.arrived)
             if isinstance(outcome, BaseException):
                 tally.failed += 1
                 future.set_exception(outcome)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterator
 from concurrent.futures import Future
 from typing import Any, Generic, TypeVar
 
@@ -12,6 +12,7 @@ from vedette.batching.policy import Batch, BatchPolicy
 from vedette.batching.processing import Processing
 from vedette.batching.statistics import BatcherStats, Tally
 from vedette.errors import ClosedError, DeadlineError, QueueFullError
+from vedette.metrics import Family, registry
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -62,6 +63,8 @@ class ThreadBatcher(Generic[T, R]):
         ]
         for thread in self._threads:
             thread.start()
+        self._name = name
+        registry().track(self)
 
     def submit(self, item: T, *, priority: int = 0, timeout_ms: float | None = None) -> Future[R]:
         """Queue an item, from any thread.
@@ -115,6 +118,11 @@ class ThreadBatcher(Generic[T, R]):
         with self._changed:
             return self._tally.stats(self._policy)
 
+    def metrics(self) -> Iterator[Family]:
+        """The same as metrics."""
+        with self._changed:
+            return iter(list(self._tally.metrics(self._name, self._policy)))
+
     def _cancelled(self, future: _ItemFuture) -> None:
         with self._changed:
             if self._policy.cancel(future):
@@ -160,6 +168,9 @@ class ThreadBatcher(Generic[T, R]):
             self._tally.processed_s += took_s
             self._tally.failed += failed
             self._tally.completed += sum(started) - failed
+            now = time.monotonic()
+            for future in batch.entries:
+                self._tally.latency_s.observe(now - future.arrived)
             self._changed.notify()
         # Callbacks of these futures run here, so no lock is held.
         for future, was_started, outcome in zip(batch.entries, started, outcomes, strict=True):

@@ -29,6 +29,7 @@ COMMANDS = {
     "resume": "have watches look again",
     "inspect": "show a model's graph before and after compilation",
     "models": "list, fetch and remove model packages",
+    "top": "show what a running process does, as it does it",
     "doctor": "show what Vedette found on this machine",
 }
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import inspect
 import random
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, ParamSpec, Self, TypeVar, cast
 
 from vedette.errors import ClosedError, DeadlineError, InputError
+from vedette.metrics import Family, registry
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -56,6 +57,8 @@ class AsyncExecutor:
         What is worth trying again.
     chance
         Where the pauses get their chance from.
+    name
+        What it is called in metrics.
     """
 
     def __init__(
@@ -68,6 +71,7 @@ class AsyncExecutor:
         backoff_s: float = 0.1,
         retry_on: tuple[type[Exception], ...] = (Exception,),
         chance: Callable[[], float] = random.random,
+        name: str = "executor",
     ) -> None:
         if limit < 1:
             raise InputError(f"limit must be at least 1, got {limit}")
@@ -76,6 +80,7 @@ class AsyncExecutor:
         if retries < 0:
             raise InputError(f"retries must not be negative, got {retries}")
         self.limit = limit
+        self.name = name
         self._places = asyncio.Semaphore(limit)
         self._spacing_s = 0.0 if rate_per_s is None else 1 / rate_per_s
         self._next_start = 0.0
@@ -86,6 +91,7 @@ class AsyncExecutor:
         self._chance = chance
         self._tasks: set[asyncio.Task[Any]] = set()
         self._closed = False
+        registry().track(self)
         self._running = self._waiting = self._completed = self._failed = self._retried = self._late = 0
 
     async def run(
@@ -159,6 +165,18 @@ class AsyncExecutor:
         return ExecutorStats(
             self._running, self._waiting, self._completed, self._failed, self._retried, self._late
         )
+
+    def metrics(self) -> Iterator[Family]:
+        """The same as metrics."""
+        stats = self.stats()
+        calls = Family("vedette_executor_calls_total", "counter", "calls by what became of them")
+        for outcome in ("completed", "failed", "retried", "timed_out"):
+            calls.add(float(getattr(stats, outcome)), executor=self.name, outcome=outcome)
+        yield calls
+        for name, value in (("running", stats.running), ("waiting", stats.waiting)):
+            yield Family(f"vedette_executor_{name}", "gauge", f"calls {name}").add(
+                float(value), executor=self.name
+            )
 
     async def close(self) -> None:
         """Take no more and wait for what was submitted."""

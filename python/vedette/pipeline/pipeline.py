@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from vedette.errors import ClosedError, InputError
+from vedette.metrics import Family, registry
 from vedette.pipeline.channel import Ticket
 from vedette.pipeline.run import OnError, Run
 from vedette.pipeline.stage import Stage, StageStats, Station
@@ -70,6 +71,7 @@ class Pipeline:
         self._lock = threading.Lock()
         self._inside: _Inside | None = None
         self._closed = False
+        registry().track(self)
 
     def execute(self, item: Any) -> Any:
         """Send one item through all stages and wait for what comes out.
@@ -185,6 +187,27 @@ class Pipeline:
                 self._inside.stations if self._inside else [Station(stage, None) for stage in self.stages]
             )
             return PipelineStats(tuple(station.stats() for station in stations), dict(self._drops))
+
+    def metrics(self) -> Iterator[Family]:
+        """The same as metrics."""
+        stats = self.stats()
+        items = Family("vedette_pipeline_items_total", "counter", "items by what became of them")
+        queued = Family("vedette_pipeline_queued", "gauge", "items that wait for a stage")
+        running = Family("vedette_pipeline_running", "gauge", "items a stage works on")
+        drops = Family("vedette_pipeline_drops_total", "counter", "items that went no further, by cause")
+        seconds = Family("vedette_pipeline_stage_seconds", "histogram", "time of a stage for an item")
+        for stage in stats.stages:
+            labels = {"pipeline": self.name, "stage": stage.name}
+            items.add(float(stage.processed - stage.failed), outcome="done", **labels)
+            items.add(float(stage.failed), outcome="failed", **labels)
+            queued.add(float(stage.queued), **labels)
+            running.add(float(stage.running), **labels)
+        for cause, count in stats.drops.items():
+            drops.add(float(count), pipeline=self.name, cause=cause)
+        with self._lock:
+            for station in self._inside.stations if self._inside else []:
+                seconds.add(station.seconds, pipeline=self.name, stage=station.stage.name)
+        yield from (items, queued, running, drops, seconds)
 
     def close(self, *, wait: bool = True) -> None:
         """End the threads, and ``wait`` until they have; streams under way raise ``ClosedError``."""

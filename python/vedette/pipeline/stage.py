@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from vedette.errors import InputError, StageError
+from vedette.metrics import Buckets
 from vedette.pipeline.channel import Channel, Ticket
 from vedette.pipeline.run import Outcome
 
@@ -87,7 +88,7 @@ class Station:
         self._budget = budget
         self._lock = threading.Lock()
         self._running = self._processed = self._failed = 0
-        self._busy_s = 0.0
+        self.seconds = Buckets()
         self._drops: dict[str, int] = {}
 
     def threads(
@@ -111,7 +112,7 @@ class Station:
                 self._running,
                 self._processed,
                 self._failed,
-                self._busy_s,
+                self.seconds.sum,
                 dict(self._drops),
             )
 
@@ -145,7 +146,7 @@ class Station:
             took = time.perf_counter() - began
             with self._lock:
                 self._running -= 1
-                self._busy_s += took
+                self.seconds.observe(took)
                 self._processed += 1
                 self._failed += error is not None
             if error is not None:

@@ -10,7 +10,7 @@ import sys
 import threading
 import weakref
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextvars import ContextVar, Token
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal, ParamSpec, Self, TypeVar, cast
 
 from vedette import _native
 from vedette.errors import InputError
+from vedette.metrics import Buckets, Family, registry
 from vedette.runtime.amounts import bytes_of, cores_of
 from vedette.runtime.line import Line
 from vedette.runtime.machine import effective_cores
@@ -101,6 +102,8 @@ class Budget:
         again when they do not.
     on_memory
         Called with each new memory level, on the monitor's thread.
+    name
+        What it is called in metrics.
     machine_cores
         What 100 % stands for; the cores this process may use unless given.
     clocks, sleep, pressure
@@ -120,6 +123,7 @@ class Budget:
         *,
         minimum_cpu: str | None = None,
         on_memory: Callable[[Level], object] | None = None,
+        name: str = "budget",
         machine_cores: float | None = None,
         clocks: Callable[[], tuple[float, float]] = _native.process_clocks,
         sleep: Callable[[float], object] | None = None,
@@ -154,7 +158,10 @@ class Budget:
         self._level_s = 0.0
         self._memory_limit = None if memory is None else bytes_of(memory)
         self._monitor = self._watch_memory(on_memory)
+        self._waits = Buckets()
+        self.name = name
         _budgets.add(self)
+        registry().track(self)
 
     def _renew_locks(self) -> None:
         self._line = Line()
@@ -245,6 +252,32 @@ class Budget:
         """Cores the budget allows now; None where it sets no limit."""
         return self._target
 
+    def metrics(self) -> Iterator[Family]:
+        """The same as metrics."""
+        stats = self.stats()
+        for name, help, value in (
+            ("limit_cores", "the most the budget allows", stats.limit_cores),
+            ("target_cores", "what the budget allows now", stats.target_cores),
+            ("used_cores", "CPU time over wall time, over ten seconds", stats.used_cores),
+            ("level_seconds", "CPU time that may be used at once", stats.level_s),
+            ("pressure_ratio", "share of time some thread waited for a core", stats.pressure),
+            ("memory_limit_bytes", "the memory the budget allows", stats.memory_limit_bytes),
+            ("memory_bytes", "physical memory of the process", stats.memory_bytes),
+        ):
+            if value is not None:
+                yield Family(f"vedette_budget_{name}", "gauge", help).add(float(value), budget=self.name)
+        for name, help, value in (
+            ("slices", "slices begun", stats.slices),
+            ("waited_seconds", "time slices waited to begin", stats.waited_s),
+            ("paused_seconds", "time native work waited within slices", stats.paused_s),
+        ):
+            yield Family(f"vedette_budget_{name}_total", "counter", help).add(float(value), budget=self.name)
+        with self._lock:
+            waits = self._waits.copy()
+        yield Family("vedette_budget_wait_seconds", "histogram", "waits for slices").add(
+            waits, budget=self.name
+        )
+
     def close(self) -> None:
         """Let all who wait go on, and end the watch over memory; slices no longer wait."""
         self._closed.set()
@@ -321,6 +354,7 @@ class Budget:
     def _slept(self, asked: float, actual: float) -> None:
         with self._lock:
             self._waited_s += actual
+            self._waits.observe(actual)
             self._pressure.overslept(asked, actual)
 
     def _begin(self) -> float:

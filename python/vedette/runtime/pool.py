@@ -8,7 +8,7 @@ import functools
 import os
 import threading
 import weakref
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass
 from types import TracebackType
@@ -16,6 +16,7 @@ from typing import Any, Generic, Literal, ParamSpec, Self, TypeVar
 
 from vedette import _native
 from vedette.errors import ClosedError, InputError
+from vedette.metrics import Family, registry
 from vedette.runtime.affinity import Affinity, worker_cores
 from vedette.runtime.chunks import Chunks
 from vedette.runtime.machine import MAX_THREADS, effective_cores
@@ -169,6 +170,7 @@ class Runtime:
         self._lock = threading.Lock()
         self._pool = self._make_pool()
         _runtimes.add(self)
+        registry().track(self)
 
     def _make_pool(self) -> _native.WorkerPool:
         try:
@@ -264,6 +266,28 @@ class Runtime:
                 for tasks, steals, busy, idle, cpu, cores in workers
             ),
         )
+
+    def metrics(self) -> Iterator[Family]:
+        """The same as metrics, workers together."""
+        stats = self.stats()
+        busy = sum(worker.busy_s for worker in stats.workers)
+        idle = sum(worker.idle_s for worker in stats.workers)
+        for name, help, value in (
+            ("tasks", "tasks that have ended", stats.tasks),
+            ("steals", "times a worker took tasks from another", stats.steals),
+            ("busy_seconds", "time workers spent in tasks", busy),
+            ("idle_seconds", "time workers had no task", idle),
+            ("cpu_seconds", "CPU time of workers", stats.cpu_s),
+        ):
+            yield Family(f"vedette_runtime_{name}_total", "counter", help).add(
+                float(value), runtime=self.name
+            )
+        for name, help, value in (
+            ("threads", "workers the runtime may have", stats.threads),
+            ("queued", "tasks that wait", stats.queued),
+            ("running", "tasks that run", stats.running),
+        ):
+            yield Family(f"vedette_runtime_{name}", "gauge", help).add(float(value), runtime=self.name)
 
     def __enter__(self) -> Self:
         return self
