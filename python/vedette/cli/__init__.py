@@ -27,6 +27,7 @@ COMMANDS = {
     "status": "how the running watches are",
     "pause": "have watches look away",
     "resume": "have watches look again",
+    "quantize": "make a model smaller and faster",
     "inspect": "show a model's graph before and after compilation",
     "models": "list, fetch and remove model packages",
     "top": "show what a running process does, as it does it",

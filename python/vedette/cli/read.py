@@ -48,6 +48,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="ppocr-v6-small",
         help="model package; default: ppocr-v6-small",
     )
+    add(
+        "--precision",
+        choices=("auto", "fast", "bfloat16", "float32"),
+        default="auto",
+        help="auto: integers where that reads as well; fast: wherever they run; default: auto",
+    )
     add("--classify-angle", action="store_true", help="turn lines that stand upside down")
     add("--threads", metavar="N", type=thread_count, help="default: the cores this process may use")
     add("--times", action="store_true", help="write the time of each stage to stderr")
@@ -78,7 +84,12 @@ def run(chosen: argparse.Namespace) -> int:
             hub.pull(chosen.models, progress=report)
     from vedette.ocr import Reader
 
-    reader = Reader(chosen.models, classify_angle=chosen.classify_angle, threads=chosen.threads)
+    reader = Reader(
+        chosen.models,
+        precision=chosen.precision,
+        classify_angle=chosen.classify_angle,
+        threads=chosen.threads,
+    )
     failures = 0
     pages: list[tuple[str, Page]] = []
     annotations = _Annotations(chosen.annotate, many=_is_many(chosen.images)) if chosen.annotate else None

@@ -137,7 +137,7 @@ def _array(port: Port, source: str) -> NDArray[Any]:
         return _random(port, shape)
     path = Path(source)
     if path.suffix.lower() in IMAGE_SUFFIXES:
-        return _image(port, path)
+        return image_input(port, path)
     try:
         array = np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
@@ -171,7 +171,7 @@ def _random(port: Port, text: str) -> NDArray[Any]:
     return zeros_and_ones
 
 
-def _image(port: Port, path: Path) -> NDArray[Any]:
+def image_input(port: Port, path: Path) -> NDArray[Any]:
     """The image as 1x3xHxW, in the model's height and width where it states them."""
     from PIL import Image
 

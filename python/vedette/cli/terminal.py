@@ -48,10 +48,10 @@ def print_table(made: Table) -> None:
 
 
 @contextmanager
-def progress() -> Iterator[Callable[[str, int, int], None]]:
-    """A report for ``hub.pull`` that draws a bar on stderr; where stderr is no terminal, a line a step."""
+def progress(*, of_bytes: bool = True) -> Iterator[Callable[[str, int, int], None]]:
+    """A report of steps that draws a bar on stderr for each; where stderr is no terminal, a line a step."""
     from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
+    from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, Progress, TextColumn
 
     console = Console(stderr=True)
     if not console.is_terminal:
@@ -64,7 +64,8 @@ def progress() -> Iterator[Callable[[str, int, int], None]]:
 
         yield note
         return
-    with Progress(TextColumn("{task.description}"), BarColumn(), DownloadColumn(), console=console) as bars:
+    amount = DownloadColumn() if of_bytes else MofNCompleteColumn()
+    with Progress(TextColumn("{task.description}"), BarColumn(), amount, console=console) as bars:
         tasks: dict[str, Any] = {}
 
         def draw(step: str, done: int, total: int) -> None:

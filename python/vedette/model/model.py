@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from vedette.model.integer.recipe import Recipe
     from vedette.model.integer.report import Report
 
-PRECISIONS = ("auto", "fast", "int8", "bfloat16", "float32")
+PRECISIONS = ("auto", "fast", "int8", "int4", "bfloat16", "float32")
 ENGINES = ("native", "onnxruntime")
 
 
@@ -255,7 +255,7 @@ def load(
     ----------
     path : str or Path
         The file; ``*.vedette`` is a saved model, which has its precision, everything else is read as ONNX.
-    precision : {"float32", "auto", "fast", "int8", "bfloat16"}
+    precision : {"float32", "auto", "fast", "int8", "int4", "bfloat16"}
         Numbers to compute with. ``"auto"`` is the fastest known to be as good as float32, and ``"fast"``
         and ``"int8"`` use integers wherever they run: as a recipe says, which comes with Vedette for the
         models of its hub. Without a recipe ``"auto"`` is float32.

@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from vedette.errors import InputError
 from vedette.model.graph import Array, Graph
+from vedette.model.integer.blocks import can_block
 from vedette.model.integer.calibration import Calibration, calibrate
 from vedette.model.integer.equalization import equalize, find_scales
 from vedette.model.integer.operators import WEIGHTED, obstacle
@@ -24,7 +25,7 @@ from vedette.model.integer.search import Measured, Search, decibels, noise_share
 from vedette.model.model import Model, load, model_of
 from vedette.model.native_engine import evaluate
 
-PRECISIONS = ("auto", "fast", "int8", "bfloat16", "float32")
+PRECISIONS = ("auto", "fast", "int8", "int4", "bfloat16", "float32")
 """What :func:`quantize` can be asked for."""
 
 Progress = Callable[[str, int, int], None]
@@ -58,7 +59,7 @@ def quantize(
         Inputs like those the model will see, some tens to some hundreds: arrays for a model with one input,
         tuples or mappings by name for several. They are taken one by one; memory does not grow with their
         number.
-    precision : {"auto", "fast", "int8", "bfloat16", "float32"}
+    precision : {"auto", "fast", "int8", "int4", "bfloat16", "float32"}
         ``"auto"`` measures every node's error and takes the worst out of integers until the model is within
         the tolerance; ``"fast"`` and ``"int8"`` use integers wherever they run.
     tolerance : float
@@ -109,7 +110,7 @@ def quantize(
     recipe = parse_recipe(recipe.to_json(), "the recipe")
     search = Search(equalized, recipe, inputs.samples, run_threads)
     chosen = _choose(search, precision, tolerance, progress)
-    others = {value: kind for value, kind in chosen.items() if kind != search.default[value]}
+    others = {value: kind for value, kind in chosen.items() if kind != search.default.get(value)}
     recipe = replace(recipe, precisions={precision: others})
     result = search.graph(chosen)
     report = _report(search, chosen, search.measure(result), graph, result, seen.inputs, precision)
@@ -123,6 +124,9 @@ def _choose(search: Search, precision: str, tolerance: float, progress: Progress
         return dict.fromkeys(search.default, precision)
     if precision == "auto":
         return search.within(tolerance, "bfloat16", progress)
+    if precision == "int4":
+        matrices = [node.output for node in search.prepared.nodes if can_block(search.prepared, node)]
+        return search.default | dict.fromkeys(matrices, "int4")
     return dict(search.default)
 
 

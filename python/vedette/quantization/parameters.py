@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +11,9 @@ from numpy.typing import NDArray
 from vedette.errors import InputError
 
 Array = NDArray[Any]
+
+_LIMIT = 1e38
+"""Ranges end where their width is still a float32."""
 
 INTEGER_RANGES = {"int8": (-128, 127), "uint8": (0, 255), "int4": (-8, 7), "uint4": (0, 15)}
 """The integers of each type."""
@@ -27,8 +29,8 @@ class Parameters:
     @classmethod
     def of_range(cls, minimum: float, maximum: float) -> Parameters:
         """The asymmetric uint8 parameters of a range, widened to hold zero, which borders are padded with."""
-        if not (math.isfinite(minimum) and math.isfinite(maximum) and minimum <= maximum):
-            raise InputError(f"expected a range of finite numbers, got {minimum} to {maximum}")
+        if not (-_LIMIT <= minimum <= maximum <= _LIMIT):
+            raise InputError(f"expected a range of float32 numbers, got {minimum} to {maximum}")
         scale, zero_point = affine_parameters(np.array(minimum), np.array(maximum), "uint8", symmetric=False)
         return cls(float(scale), int(zero_point))
 

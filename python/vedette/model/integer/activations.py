@@ -37,7 +37,7 @@ def join_activations(graph: Graph) -> Graph:
 def _join(editor: Editor, node: Node) -> None:
     if node.op != "Activation":
         return
-    maker = editor.sole(node.inputs[0], *WEIGHTED, "DynamicQuantizedMatMul")
+    maker = editor.sole(node.inputs[0], *WEIGHTED, "DynamicQuantizedMatMul", "BlockQuantizedMatMul")
     if maker is None or maker.attributes.get("activation"):
         return
     joined = maker.with_attributes(activation=node.attributes["activation"]).changed(outputs=node.outputs)

@@ -9,6 +9,7 @@ import numpy as np
 
 from vedette.model.graph import Graph, Node
 from vedette.model.integer.activations import join_activations, split_activations
+from vedette.model.integer.blocks import block_form
 from vedette.model.integer.equalization import equalize
 from vedette.model.integer.form import Quantization, integer_form
 from vedette.model.integer.operators import FOLLOWING, WEIGHTED, obstacle
@@ -38,6 +39,8 @@ def lower_to_integers(
     values = place(prepared, recipe.ranges, lambda node: precisions.get(node.output))
     plan = Quantization(values, precisions, {}, recipe.moments)
     graph = fuse_tables(integer_form(prepared, plan, evaluate))
+    in_blocks = frozenset(value for value, kind in precisions.items() if kind == "int4")
+    graph = block_form(graph, {}, in_blocks)
     # What stayed float takes its activation back.
     return remove_dead_code(join_activations(graph))
 

@@ -19,8 +19,8 @@ from vedette.quantization.observers import Range
 
 _VERSION = 1
 _MAX_BYTES = 16 << 20
-NODE_PRECISIONS = ("int8", "dynamic", "bfloat16", "float32")
-"""What a node can be computed in: integers with ranges known beforehand, or by row; floats."""
+NODE_PRECISIONS = ("int8", "dynamic", "int4", "bfloat16", "float32")
+"""What a node can be computed in: integers with ranges known beforehand, or by row; 4-bit weights; floats."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -85,8 +85,7 @@ class Search:
     def within(self, tolerance: float, instead: str, progress: Progress | None = None) -> dict[str, str]:
         """Precisions whose error is within the tolerance, with as few nodes taken out of integers as need be.
 
-        Nodes are taken out in the order of the noise they make alone for each microsecond that they save,
-        and the number of them is found by bisection.
+        Nodes are taken out in the order of the noise they make alone for each microsecond that they save.
         """
         limit = tolerance**2
         if self.noise(self.default) <= limit:
@@ -96,16 +95,22 @@ class Search:
         labels = {node.output: node.label for node in self.prepared.nodes}
         cost = {value: self.original.nodes.get(labels[value], 1.0) + 1.0 for value in self.default}
         order = sorted(self.default, key=lambda value: self.alone[value] / cost[value], reverse=True)
-        low, high = 0, len(order)
+        # Errors do not fall evenly: the fewest that suffice are looked for from below, in doubling strides.
+        low, high = 0, 1
+        while high < len(order) and not self._suffices(order[:high], instead, limit):
+            low, high = high, min(2 * high, len(order))
+            if progress is not None:
+                progress("choose precisions", high, len(order))
         while high - low > 1:
             middle = (low + high) // 2
-            if self.noise(self.default | dict.fromkeys(order[:middle], instead)) <= limit:
+            if self._suffices(order[:middle], instead, limit):
                 high = middle
             else:
                 low = middle
-            if progress is not None:
-                progress("choose precisions", len(order) - (high - low), len(order))
         return self.default | dict.fromkeys(order[:high], instead)
+
+    def _suffices(self, taken: Sequence[str], instead: str, limit: float) -> bool:
+        return self.noise(self.default | dict.fromkeys(taken, instead)) <= limit
 
 
 def noise_share(expected: Sequence[Array], actual: Sequence[Array]) -> float:
