@@ -28,7 +28,7 @@ def samples(count: int = 6) -> list[np.ndarray]:
 
 @pytest.fixture(scope="module")
 def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A network with all that the integer form has to do with: residuals, gates, depthwise, tables, a classifier."""
+    """A network of residuals, depthwise convolutions, tables, pools and a classifier."""
     net = Net(seed=4)
 
     def conv(x: str, read: int, made: int, size: int, **more: Any) -> str:
@@ -106,7 +106,7 @@ def test_auto_takes_out_what_hurts(path: Path) -> None:
     loose = vd.quantize(path, samples(), tolerance=0.2, threads=1)
     assert loose.report is not None
     assert {node.precision for node in loose.report.nodes} == {"int8"}
-    strict = vd.quantize(path, samples(), tolerance=0.012, threads=1)
+    strict = vd.quantize(path, samples(), tolerance=0.004, threads=1)
     assert strict.report is not None
     kinds = [node.precision for node in strict.report.nodes]
     assert "bfloat16" in kinds
@@ -143,7 +143,7 @@ def test_other_precisions(path: Path) -> None:
     ("calibration", "message"),
     [
         ([], "no inputs"),
-        (np.zeros(()), "iterable|0-d"),
+        (np.zeros(()), "iterable of inputs"),
         ("folder", "iterable of inputs"),
         ([np.full((1, 3, 16, 16), np.nan, np.float32)], "NaN"),
         ([np.zeros((1, 3, 15, 16), np.float32)], "input 0.*shape"),
@@ -152,7 +152,7 @@ def test_other_precisions(path: Path) -> None:
     ],
 )
 def test_bad_calibration_is_said(path: Path, calibration: Any, message: str) -> None:
-    with pytest.raises((InputError, TypeError), match=message):
+    with pytest.raises(InputError, match=message):
         vd.quantize(path, calibration, precision="fast")
 
 

@@ -197,7 +197,8 @@ class _Inputs:
     """Calibration inputs as lists of arrays, checked; the first ones are kept to be looked at twice."""
 
     def __init__(self, model: Model, calibration: Calibrating) -> None:
-        if isinstance(calibration, (str, bytes, Mapping)) or not isinstance(calibration, Iterable):
+        scalar = isinstance(calibration, np.ndarray) and calibration.ndim == 0
+        if scalar or isinstance(calibration, (str, bytes, Mapping)) or not isinstance(calibration, Iterable):
             raise InputError(
                 "calibration is an iterable of inputs, such as a list of arrays, not one "
                 f"{type(calibration).__name__}"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from importlib import resources
-from importlib.metadata import version
 from pathlib import Path
 
 from vedette.errors import InputError, InvalidModelError, ModelError
@@ -110,7 +109,7 @@ def _quantized(graph: Graph, recipe: Recipe, precision: str) -> Graph:
 def _cached(cache: str | Path | None, recipe: Recipe, precision: str) -> Path | None:
     if cache is None:
         return None
-    facts = f"{recipe.to_json()}{precision}{version('vedette')}{_engine_identity()}"
+    facts = f"{recipe.to_json()}{precision}{_engine_identity()}"
     return (
         Path(cache) / f"{recipe.model[:16]}-{hashlib.sha256(facts.encode()).hexdigest()[:16]}{saved.SUFFIX}"
     )
