@@ -207,7 +207,7 @@ def test_options_that_make_no_sense(vedette: Command, option: list[str]) -> None
 def test_an_unknown_level_is_refused(vedette: Command) -> None:
     done = vedette("read", "a.png", VEDETTE_ISA="sse9")
     assert done.returncode == 2
-    assert done.stderr == b"vedette: error: VEDETTE_ISA is 'sse9'; it can be scalar, avx2 or avx512\n"
+    assert done.stderr == b"vedette: error: VEDETTE_ISA is 'sse9'; it can be scalar, avx2, avx512 or amx\n"
 
 
 def test_interrupt_is_quiet() -> None:

@@ -63,7 +63,7 @@ def test_the_environment_sets_the_threads() -> None:
 @pytest.mark.parametrize(
     ("variable", "value", "message"),
     [
-        ("VEDETTE_ISA", "sse9", "VEDETTE_ISA is 'sse9'; it can be scalar, avx2 or avx512"),
+        ("VEDETTE_ISA", "sse9", "VEDETTE_ISA is 'sse9'; it can be scalar, avx2, avx512 or amx"),
         ("VEDETTE_THREADS", "many", "VEDETTE_THREADS is 'many'; it must be a number from 1 to 1024"),
         ("VEDETTE_THREADS", "0", "VEDETTE_THREADS is '0'"),
     ],

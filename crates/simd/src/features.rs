@@ -24,12 +24,18 @@ impl Level {
 }
 
 /// A level this CPU has. It cannot be made for a level the CPU lacks, which is what makes dispatch sound.
+///
+/// `amx` is the level [`Level::Avx512`] with the permission to use tile registers as well: few kernels care, and for
+/// all others it is the same level.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Isa(Level);
+pub struct Isa {
+    level: Level,
+    tiles: bool,
+}
 
 impl Isa {
     /// The portable level, present everywhere.
-    pub const SCALAR: Isa = Isa(Level::Scalar);
+    pub const SCALAR: Isa = Isa { level: Level::Scalar, tiles: false };
 
     /// The level, if this CPU has it.
     pub fn new(level: Level) -> Option<Isa> {
@@ -39,7 +45,13 @@ impl Isa {
             Level::Avx2 => cpu.avx2,
             Level::Avx512 => cpu.avx512,
         };
-        present.then_some(Isa(level))
+        present.then_some(Isa { level, tiles: false })
+    }
+
+    /// The level `avx512` with tile registers, if this CPU has both and the system lets the process use them.
+    pub fn with_tiles() -> Option<Isa> {
+        let cpu = features();
+        (cpu.avx512 && cpu.amx_int8).then_some(Isa { level: Level::Avx512, tiles: true })
     }
 
     /// The level of that name, if this CPU has it.
@@ -49,17 +61,23 @@ impl Isa {
 
     /// Every level of this CPU, weakest first.
     pub fn available() -> Vec<Isa> {
-        [Level::Scalar, Level::Avx2, Level::Avx512].into_iter().filter_map(Isa::new).collect()
+        let levels = [Level::Scalar, Level::Avx2, Level::Avx512].into_iter().filter_map(Isa::new);
+        levels.chain(Isa::with_tiles()).collect()
     }
 
-    /// Which level this is.
+    /// Which level of vector instructions this is.
     pub fn level(self) -> Level {
-        self.0
+        self.level
+    }
+
+    /// Whether kernels may use the tile registers of AMX, for bytes at least.
+    pub fn has_tiles(self) -> bool {
+        self.tiles
     }
 
     /// The level's name.
     pub fn name(self) -> &'static str {
-        self.0.name()
+        if self.tiles { "amx" } else { self.level.name() }
     }
 }
 
@@ -78,6 +96,8 @@ pub struct CpuFeatures {
     pub avx512_bf16: bool,
     /// AVX-VNNI, the 256-bit form without AVX-512.
     pub avx_vnni: bool,
+    /// AMX-INT8 (`tdpbusd`), and the system has granted this process the use of tile registers.
+    pub amx_int8: bool,
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -92,6 +112,7 @@ fn detect() -> CpuFeatures {
         avx512_vbmi: avx512 && has!("avx512vbmi"),
         avx512_bf16: avx512 && has!("avx512bf16"),
         avx_vnni: avx2 && has!("avxvnni"),
+        amx_int8: crate::amx::is_usable(),
     }
 }
 
@@ -106,7 +127,8 @@ pub fn features() -> &'static CpuFeatures {
     FEATURES.get_or_init(detect)
 }
 
-/// The level to use: the best this CPU has, capped by `VEDETTE_ISA` (`scalar`, `avx2`, `avx512`).
+/// The level to use: the best this CPU has, capped by `VEDETTE_ISA` (`scalar`, `avx2`, `avx512`,
+/// `amx`).
 ///
 /// An unknown name in the variable is ignored here; the Python face reports it.
 pub fn isa() -> Isa {
@@ -117,6 +139,7 @@ pub fn isa() -> Isa {
         match std::env::var("VEDETTE_ISA").as_deref() {
             Ok("scalar") => Isa::SCALAR,
             Ok("avx2") => Isa::new(Level::Avx2).unwrap_or(best).min(best),
+            Ok("avx512") => Isa::new(Level::Avx512).unwrap_or(best).min(best),
             _ => best,
         }
     })

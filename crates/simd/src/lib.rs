@@ -4,6 +4,8 @@
 //! function compiled for that level. A level is a value ([`Isa`]) that only exists where the CPU has it,
 //! so one process can run every level it owns against the scalar oracle.
 
+#[cfg(target_arch = "x86_64")]
+mod amx;
 mod features;
 mod vector;
 

@@ -19,7 +19,7 @@ __all__ = [
     "set_num_threads",
 ]
 
-ISAS = ("scalar", "avx2", "avx512")
+ISAS = ("scalar", "avx2", "avx512", "amx")
 """The levels kernels are built for, weakest first, whether or not this CPU has them."""
 
 BACKENDS = ("native", "numpy")

@@ -57,7 +57,7 @@ impl Direct {
         let one_line = rows.all_lines() == 1;
         let job = Job {
             units: if one_line { rows.width } else { rows.all_lines() },
-            multiple: if one_line { 12 } else { 1 },
+            multiple: if one_line { 16 } else { 1 },
             unit_pixels: if one_line { 1 } else { rows.width },
             columns: &weights.groups()[0],
             groups: shape.groups,

@@ -1,6 +1,8 @@
 //! From sums to outputs: `f = f32(sum) * multiplier + bias`, the residual, the activation, and back to u8.
 
 #[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
 mod avx512;
 pub mod scalar;
 pub(crate) mod table;
@@ -163,6 +165,8 @@ impl Epilogue {
             match self.isa.level() {
                 #[cfg(target_arch = "x86_64")]
                 Level::Avx512 => avx512::run(self, block),
+                #[cfg(target_arch = "x86_64")]
+                Level::Avx2 => avx2::run(self, block),
                 _ => scalar::run(self, block),
             }
         }

@@ -20,8 +20,8 @@ pub(super) struct Core {
     pub split: Split,
 }
 
-/// Pixels after which a chunk of rows may begin: whole tiles of every width, but for those 9 high.
-const MULTIPLE: usize = 12;
+/// Pixels after which a chunk of rows may begin: whole tile registers, and nearly whole tiles of vectors.
+const MULTIPLE: usize = 16;
 
 impl Core {
     /// `a` is the shape of `A`, its last axis the depth.

@@ -39,9 +39,9 @@ unsafe impl<F> Sync for Product<'_, F> {}
 /// Bytes of rows that are kept in cache while one panel after another is computed for them.
 const ROW_BLOCK_BYTES: usize = 192 * 1024;
 
-/// Room for the sums of the largest tile.
+/// Room for the sums of a tile, on cache lines of its own.
 #[repr(align(64))]
-struct Sums([i32; MAX_ROWS * MAX_BLOCKS * BLOCK]);
+pub(super) struct Sums<const LEN: usize>(pub [i32; LEN]);
 
 impl<F: Finish> Product<'_, F> {
     /// Computes these lines of these panels.
@@ -50,18 +50,19 @@ impl<F: Finish> Product<'_, F> {
     /// Every run of these pixels is readable; the outputs of these lines and panels are writable and nobody else's
     /// meanwhile; the residuals are readable where the epilogue has one.
     pub(crate) unsafe fn run(&self, lines: Range<usize>, panels: Range<usize>) {
+        #[cfg(target_arch = "x86_64")]
+        if self.columns.kernel().has_tile_registers
+            && let Some(chunks) = super::kernel::amx::Chunks::new(self.words())
+        {
+            // SAFETY: as granted by the caller; the kernel is only chosen where the process may use tiles.
+            unsafe { self.run_tiles(chunks, lines, panels) };
+            return;
+        }
         let (input, out, width) = (&self.input, &self.out, self.width as isize);
         let shifted = |line: usize| {
-            let by = line as isize * out.line_step;
-            (
-                input.base.wrapping_offset(line as isize * input.line_step),
-                out.base.wrapping_offset(by * self.epilogue.output_bytes() as isize),
-                if self.residual.is_null() {
-                    self.residual
-                } else {
-                    self.residual.wrapping_offset(by * self.epilogue.residual_bytes() as isize)
-                },
-            )
+            let base = input.base.wrapping_offset(line as isize * input.line_step);
+            let (out, residual) = self.outputs(line as isize * out.line_step);
+            (base, out, residual)
         };
         // Tiles may cross the ends of lines where outputs follow each other without a gap.
         let crosses = out.line_step == width * out.pixel_step;
@@ -74,6 +75,30 @@ impl<F: Finish> Product<'_, F> {
                 self.run_pixels((base, line * self.width), chunk * self.width, out, residual, panels.clone())
             };
             line += chunk;
+        }
+    }
+
+    /// Words of every run.
+    pub(super) fn words(&self) -> usize {
+        self.columns.words().checked_div(self.runs.len()).unwrap_or(0)
+    }
+
+    /// Where the output and the residual lie that many elements behind the first.
+    #[inline(always)]
+    pub(super) fn outputs(&self, by: isize) -> (*mut u8, *const u8) {
+        let residual = match self.residual.is_null() {
+            true => self.residual,
+            false => self.residual.wrapping_offset(by * self.epilogue.residual_bytes() as isize),
+        };
+        (self.out.base.wrapping_offset(by * self.epilogue.output_bytes() as isize), residual)
+    }
+
+    /// Pixels that are computed for one panel after another while they are in cache.
+    pub(super) fn pixels_at_once(&self, panels: usize) -> usize {
+        let depth = self.columns.words() * WORD;
+        match panels {
+            0 | 1 => usize::MAX,
+            _ => (ROW_BLOCK_BYTES.max(self.columns.block_bytes()) / depth.max(1)).max(4 * MAX_ROWS),
         }
     }
 
@@ -90,12 +115,8 @@ impl<F: Finish> Product<'_, F> {
         panels: Range<usize>,
     ) {
         let columns = self.columns;
-        let depth = columns.words() * WORD;
-        let block = match panels.len() {
-            0 | 1 => pixels,
-            _ => (ROW_BLOCK_BYTES.max(columns.block_bytes()) / depth.max(1)).max(4 * MAX_ROWS),
-        };
-        let words = columns.words().checked_div(self.runs.len()).unwrap_or(0);
+        let block = self.pixels_at_once(panels.len()).min(pixels);
+        let words = self.words();
         let mut sums = Sums([0; MAX_ROWS * MAX_BLOCKS * BLOCK]);
         let mut rows = [std::ptr::null::<u8>(); MAX_ROWS];
         let mut start = 0;

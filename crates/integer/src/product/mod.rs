@@ -3,6 +3,8 @@
 mod blocks;
 mod kernel;
 mod packing;
+#[cfg(target_arch = "x86_64")]
+mod tiles;
 
 pub(crate) use blocks::{Product, Surface};
 pub use packing::{ColumnWeights, PackedColumns};

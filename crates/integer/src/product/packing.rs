@@ -75,7 +75,10 @@ impl PackedColumns {
             totals[column] = total;
             largest_sum = largest_sum.max(magnitude.saturating_mul(255));
         }
-        let panels = split_evenly(blocks, kernel.widest());
+        let panels = match kernel.has_tile_registers {
+            true => (0..blocks).step_by(4).map(|first| first..blocks.min(first + 4)).collect(),
+            false => split_evenly(blocks, kernel.widest()),
+        };
         PackedColumns { kernel, columns: source.columns, words, packed, starts, totals, largest_sum, panels }
     }
 

@@ -9,8 +9,10 @@ pub fn cpu_features(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
     facts.set_item("avx2", cpu.avx2)?;
     facts.set_item("avx512", cpu.avx512)?;
     facts.set_item("avx512_vnni", cpu.avx512_vnni)?;
+    facts.set_item("avx512_vbmi", cpu.avx512_vbmi)?;
     facts.set_item("avx512_bf16", cpu.avx512_bf16)?;
     facts.set_item("avx_vnni", cpu.avx_vnni)?;
+    facts.set_item("amx_int8", cpu.amx_int8)?;
     Ok(facts)
 }
 

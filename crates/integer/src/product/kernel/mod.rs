@@ -1,5 +1,11 @@
 //! Micro-kernels: a few rows times one panel, summed in registers and left in a buffer of sums.
 
+#[cfg(target_arch = "x86_64")]
+pub(crate) mod amx;
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx_vnni;
 mod scalar;
 #[cfg(target_arch = "x86_64")]
 mod vnni;
@@ -43,6 +49,8 @@ pub(crate) struct Kernel {
     tiles: &'static [&'static [TileFn]],
     /// Multiply-accumulates that take as long as one of the float32 kernels, about.
     pub speed: u64,
+    /// Whether products go to the tile registers of AMX where their shape allows it.
+    pub has_tile_registers: bool,
 }
 
 impl Kernel {
@@ -67,15 +75,34 @@ impl Kernel {
     }
 }
 
-/// The kernels for a level.
-pub(crate) fn kernel(isa: Isa) -> &'static Kernel {
+/// Every kernel that serves a level on this CPU, the best first.
+pub(crate) fn kernels(isa: Isa) -> Vec<&'static Kernel> {
+    let mut kernels = vec![&scalar::KERNEL];
     #[cfg(target_arch = "x86_64")]
     {
         use vedette_simd::{Level, features};
+        if isa.level() >= Level::Avx2 {
+            kernels.push(&avx2::KERNEL);
+        }
+        if isa.level() >= Level::Avx2 && features().avx_vnni {
+            kernels.push(&avx_vnni::KERNEL);
+        }
         if isa.level() >= Level::Avx512 && features().avx512_vnni {
-            return &vnni::KERNEL;
+            kernels.push(&vnni::KERNEL);
+            if isa.has_tiles() {
+                kernels.push(&vnni::BESIDE_AMX);
+            }
         }
     }
     let _ = isa;
-    &scalar::KERNEL
+    kernels.reverse();
+    kernels
 }
+
+/// The best kernel for a level.
+pub(crate) fn kernel(isa: Isa) -> &'static Kernel {
+    kernels(isa)[0]
+}
+
+#[cfg(test)]
+mod tests;

@@ -3,9 +3,10 @@
 use super::super::packing::{BLOCK, WORD};
 use super::{Kernel, Tile, TileFn};
 
-const TILES: [TileFn; 4] = [tile; 4];
+static TILES: [TileFn; 12] = [tile; 12];
 
-pub(super) static KERNEL: Kernel = Kernel { tiles: &[&TILES], speed: 1 };
+pub(super) static KERNEL: Kernel =
+    Kernel { tiles: &[&TILES, &TILES, &TILES, &TILES], speed: 1, has_tile_registers: false };
 
 /// # Safety
 /// As for [`Kernel::run`].

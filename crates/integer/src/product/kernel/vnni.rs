@@ -8,7 +8,12 @@ use super::{Kernel, Tile, TileFn};
 use std::arch::x86_64::*;
 use std::array;
 
-pub(super) static KERNEL: Kernel = Kernel { tiles: &[&TILES_1, &TILES_2, &TILES_3, &TILES_4], speed: 5 };
+pub(super) static KERNEL: Kernel = Kernel { tiles: &TILES, speed: 5, has_tile_registers: false };
+
+/// The same where AMX does what it can.
+pub(super) static BESIDE_AMX: Kernel = Kernel { tiles: &TILES, speed: 20, has_tile_registers: true };
+
+static TILES: [&[TileFn]; 4] = [&TILES_1, &TILES_2, &TILES_3, &TILES_4];
 
 macro_rules! tiles {
     ($blocks:literal: $($rows:literal)*) => { [$(tile::<$rows, $blocks>),*] };
