@@ -28,6 +28,7 @@ from vedette.ocr.regions import (
     stepped,
     sums_of,
     tiles_to_boxes,
+    with_ink,
 )
 
 __all__ = ["IncrementalReader", "ReadingCounts"]
@@ -50,6 +51,12 @@ _GROWTH = 256
 """Pixels by which a region grows where it cuts a line."""
 
 _ROUNDS = 4
+
+_BAND_PIXELS = 1_200_000
+"""Larger frames are looked at in bands: the memory of the detector grows with what it sees at once."""
+
+_SEAM = 128
+"""Pixels by which bands overlap."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,7 +249,9 @@ class IncrementalReader:
         if dirty is None:
             return self._sorted_out(self._detect_whole(image), kept, everything=True)
         step = self._reader.region_step(height, width)
-        cores = merged(tiles_to_boxes(dirty, tile, height, width))
+        # Where nothing but background is left there is nothing to find.
+        inked = (with_ink(image, box) for box in tiles_to_boxes(dirty, tile, height, width))
+        cores = merged(box for box in inked if box is not None)
         regions = [
             stepped(grown(core, _CONTEXT, _CONTEXT, height, width), step, height, width) for core in cores
         ]
@@ -301,6 +310,29 @@ class IncrementalReader:
 
     def _detect_whole(self, image: NDArray[np.uint8]) -> Quads:
         self.counts.whole += 1
+        height, width = image.shape[:2]
+        bands = -(-height * width // _BAND_PIXELS)
+        if bands == 1 or height < 4 * _SEAM:
+            return self._detect_at_once(image)
+        step = self._reader.region_step(height, width)
+        found = []
+        for number in range(bands):
+            start, end = height * number // bands, height * (number + 1) // bands
+            band = stepped(grown((start, 0, end, width), _SEAM // 2, 0, height, width), step, height, width)
+            with self._slice():
+                quads = self._reader.find(image, band)
+            self.counts.detected_pixels += area(band)
+            boxes = _boxes(quads)
+            cut = ((band[0] > 0) & (boxes[:, 0] <= band[0] + 3)) | (
+                (band[2] < height) & (boxes[:, 2] >= band[2] - 3)
+            )
+            if (cut & (boxes[:, 2] - boxes[:, 0] > _SEAM // 3)).any():
+                # Too high a line for the other band to hold it whole.
+                return self._detect_at_once(image)
+            found.append(quads[~cut])
+        return _distinct(np.concatenate(found))
+
+    def _detect_at_once(self, image: NDArray[np.uint8]) -> Quads:
         self.counts.detected_pixels += image.shape[0] * image.shape[1]
         with self._slice():
             return self._reader.find(image)

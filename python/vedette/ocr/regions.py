@@ -33,6 +33,18 @@ def tiles_to_boxes(mask: NDArray[np.bool_], tile: int, height: int, width: int) 
     ]
 
 
+def with_ink(image: NDArray[np.uint8], box: Rectangle) -> Rectangle | None:
+    """The part of a rectangle that is not of one colour, that of its first pixel; None where all of it is."""
+    top, left, bottom, right = box
+    part = image[top:bottom, left:right]
+    ink = (part != part[0, 0]).any(axis=2)
+    rows = np.flatnonzero(ink.any(axis=1))
+    if len(rows) == 0:
+        return None
+    columns = np.flatnonzero(ink.any(axis=0))
+    return top + int(rows[0]), left + int(columns[0]), top + int(rows[-1]) + 1, left + int(columns[-1]) + 1
+
+
 def _joined(boxes: Sequence[Sequence[int]]) -> list[int]:
     return [
         min(box[0] for box in boxes),
@@ -93,7 +105,7 @@ def stepped(box: Rectangle, step: tuple[float, float], height: int, width: int) 
 def _side(start: int, end: int, step: float, limit: int) -> tuple[int, int]:
     steps = -(-(end - start) // step)
     # Few different sizes: each one has a plan of its own in the engine.
-    steps = steps if steps <= 4 else -(-steps // 4) * 4
+    steps = steps if steps <= 4 else -(-steps // 2) * 2 if steps <= 12 else -(-steps // 4) * 4
     length = min(limit, round(steps * step))
     start = max(0, min(start - (length - (end - start)) // 2, limit - length))
     return start, start + length
