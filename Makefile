@@ -25,7 +25,8 @@ help: ## show this
 
 build: $(VENV)/.built ## make .venv and build the release extension into it
 
-demo: $(VENV)/.built ## read the images of examples/ and write annotated copies to demo-output/
+demo: $(VENV)/.built ## watch a drawn session, read the images of examples/, write annotated copies to demo-output/
+	@$(PY) examples/watch_session.py
 	@$(BIN)/vedette read examples --scores --times --annotate demo-output/
 	@echo "Annotated images: $(CURDIR)/demo-output"
 

@@ -3,6 +3,7 @@
 model   each network: Vedette against ONNX Runtime
 ocr     whole screens: Vedette against RapidOCR
 image   each operation against OpenCV and NumPy, level by level
+watch   a screen watched for a minute: Vedette against RapidOCR on every frame; the full form is bench.watch
 memory  eight frames in flight, and what a call costs: pools against NumPy
 import  what ``import vedette`` costs beyond NumPy
 size    the wheel, packed and unpacked
@@ -22,11 +23,11 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from bench import image, import_time, memory, model, ocr
+from bench import image, import_time, memory, model, ocr, watch
 from bench.pairs import Record
 from vedette import runtime
 
-GROUPS = ("model", "ocr", "image", "memory", "import", "size")
+GROUPS = ("model", "ocr", "watch", "image", "memory", "import", "size")
 ROOT = Path(__file__).parent.parent
 
 
@@ -56,6 +57,10 @@ def main() -> None:
                 for case in image.run(chosen.threads, chosen.pairs):
                     records.append(case.to_dict())
                     print(case.line(), flush=True)
+            case "watch":
+                measured, text = watch.run()
+                records.append(measured)
+                print(text, flush=True)
             case "size":
                 records.append(wheel_size())
                 print(size_line(records[-1]))

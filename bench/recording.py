@@ -1,5 +1,4 @@
-"""A screen recording whose text is known: reading, scrolling, typing and switching between windows, one
-frame a second.
+"""A screen recording whose text is known: somebody reads, scrolls, types and goes to other windows.
 
 ``python -m bench.recording FOLDER [--seconds 600]`` draws it: every different frame once, as raw RGB, and
 ``recording.json``, which says which frame shows when, and what lines could be seen whole in it.

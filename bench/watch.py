@@ -1,8 +1,7 @@
 """A screen watched by Vedette, and by the usual loop that reads every sampled frame: CPU, memory, words
 found.
 
-``python -m bench.watch [--seconds 600] [--peer-frames N] [--realtime] [--cpu 25%] [--chart FILE] [--json
-FILE]``
+``python -m bench.watch [--seconds 600] [--peer-frames N] [--realtime] [--cpu 25%] [--chart FILE]``
 
 The usual loop is RapidOCR on ONNX Runtime with the same models, on every frame. It costs seconds a frame: by
 default it reads frames spread evenly over the recording and its CPU is scaled up to all of them;
@@ -178,6 +177,25 @@ def most_share(samples: list[tuple[float, float, float]], window_s: float = 10.0
     return best
 
 
+def gate_ms(calls: int = 60) -> float:
+    """CPU milliseconds to find an equal 1080p RGB frame unchanged, three of them in turn."""
+    import numpy as np
+
+    from vedette import _native
+
+    frame = np.random.default_rng(0).integers(0, 256, (1080, 1920, 3), np.uint8)
+    frames = [frame, frame.copy(), frame.copy()]
+    gate = _native.ChangeGate(16, False)
+    gate.compare(frame)
+    gate.accept(frame)
+    times = []
+    for call in range(calls):
+        start = time.thread_time()
+        gate.compare(frames[call % len(frames)])
+        times.append(time.thread_time() - start)
+    return 1000 * sorted(times)[calls // 2]
+
+
 def run_side(side: str, folder: Path, **settings: Any) -> dict[str, Any]:
     """A side in a process of its own."""
     command = [sys.executable, "-m", "bench.watch", "--side", side, "--folder", str(folder)]
@@ -253,12 +271,19 @@ def report(records: dict[str, dict[str, Any]], seconds: int) -> str:
             f"{words:>8}{whole:13}"
         )
     ours, theirs = records["Vedette"], records["usual loop"]
+    rows.append(f"an unchanged frame at the gate: {gate_ms():.2f} ms CPU")
     rows.append(f"CPU ratio: 1/{theirs['cpu_s'] / ours['cpu_s']:.1f}; Vedette by stage: {ours['stages']}")
     rows.append(
         f"most of a core in 10 s: {ours['most_share_10s']:.2f}; change to event, 95th percentile: "
         f"{1000 * (ours['latency_p95_s'] or 0):.0f} ms; store {ours['store_mb']:.2f} MB; {ours['reading']}"
     )
     return "\n".join(rows)
+
+
+def run(seconds: int = 60, peer_frames: int = 6) -> tuple[dict[str, Any], str]:
+    """The short form: a record, and what to print."""
+    records = compare(seconds, peer_frames, realtime=False, cpu=None)
+    return {"group": "watch", "seconds": seconds, **records}, report(records, seconds)
 
 
 def main() -> None:

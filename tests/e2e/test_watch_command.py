@@ -111,3 +111,50 @@ def test_what_cannot_be_watched_is_said(vedette: Command, tmp_path: Path) -> Non
     assert done.returncode == 1
     assert b"there is no store" in done.stderr
     assert vedette("search", "word", "--since", "yesterday").returncode == 2
+
+
+def test_a_running_watch_is_asked_paused_and_checked(vedette: Command, frames: Path, tmp_path: Path) -> None:
+    store = tmp_path / "seen.db"
+    environment = {"XDG_RUNTIME_DIR": str(tmp_path)}
+    command = [sys.executable, "-m", "vedette", "watch", str(frames), "--follow", "--json"]
+    command += ["--store", str(store), "--cpu", "90%", "--memory", "2GB"]
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ | environment
+    )
+    assert process.stdout is not None
+    try:
+        process.stdout.readline()
+        (status,) = (
+            json.loads(line)
+            for line in vedette("status", "--json", **environment).stdout.decode().splitlines()
+        )
+        assert status["pid"] == process.pid
+        assert status["sources"][0]["source"] == str(frames)
+        assert status["store"]["trouble"] is None
+        assert set(status["budget"]) >= {"limit_cores", "used_cores", "memory_level"}
+        assert str(frames) in vedette("status", **environment).stdout.decode()
+        checked = json.loads(vedette("doctor", "--json", **environment).stdout)[f"watch {process.pid}"]
+        assert checked["answers"] is True
+        assert checked["within memory"] is True
+        second = vedette("watch", frames, "--store", store)
+        assert second.returncode == 1
+        assert b"writes this store already" in second.stderr
+        assert vedette("pause", "--store", store).returncode == 0
+        assert b"looking again" in vedette("resume", "--store", store).stdout
+    finally:
+        process.terminate()
+        _, errors = process.communicate(timeout=20)
+    assert process.returncode == 0, errors
+    assert vedette("status", **environment).returncode == 1
+
+
+def test_models_that_are_gone_or_wrong_are_said(vedette: Command, frames: Path, tmp_path: Path) -> None:
+    path = tmp_path / "task.toml"
+    path.write_text('model = "gone.onnx"\nkind = "detection"\nlabels = ["a"]\nsize = [32, 32]\n')
+    done = vedette("watch", frames, "--no-store", "--task", path)
+    assert done.returncode == 1
+    assert b"gone.onnx" in done.stderr
+    done = vedette("watch", frames, "--no-store", "--cpu", "lots")
+    assert done.returncode == 1
+    for wrong in (["--exclude", "1,2"], ["--redact", "("], ["--rate", "0"], ["--keep", "soon"]):
+        assert vedette("watch", frames, *wrong).returncode == 2

@@ -277,7 +277,7 @@ def test_wayland_and_no_display_are_explained(monkeypatch: pytest.MonkeyPatch) -
 def test_a_screen_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     read, write = os.pipe()
     display = subprocess.Popen(
-        ["Xvfb", "-displayfd", str(write), "-screen", "0", "320x240x24", "-nolisten", "tcp"],
+        ["Xvfb", "-displayfd", str(write), "-screen", "0", "320x240x24", "-nolisten", "tcp", "-noreset"],
         pass_fds=[write],
         stderr=subprocess.DEVNULL,
     )

@@ -149,6 +149,28 @@ def test_a_source_that_cannot_be_opened_ends_its_part_only() -> None:
     assert states == {"missing": "failed", "there": "ended"}
 
 
+def test_a_source_that_is_lost_comes_back() -> None:
+    class Unplugged(Arrays):
+        opened = 0
+
+        def open(self) -> None:
+            self.opened += 1
+            if self.opened == 2:
+                raise SourceError("screen: no such screen")
+            if self.opened == 1:
+                super().open()
+
+        def read(self, timeout_s: float) -> Frame | None:
+            if self.opened == 1:
+                raise SourceError("screen: unplugged", temporary=True)
+            return super().read(timeout_s)
+
+    events, incidents, watcher = watch(Unplugged([gray(1)], name="test"))
+    assert [event.text for event in events] == ["level 1"]
+    assert incidents[1:3] == [("lost", "screen: unplugged"), ("back", "")]
+    assert watcher.status()["sources"][0]["reopened"] == 1
+
+
 def test_a_stall_is_seen_and_its_end_too() -> None:
     incidents: list[tuple[str, str]] = []
     stuck = threading.Event()

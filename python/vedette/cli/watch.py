@@ -55,6 +55,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="read (the default), or a model's TOML file; repeatable",
     )
     add("--models", metavar="NAME", type=package_name, default="ppocr-v6-small", help="models to read with")
+    add(
+        "--precision",
+        choices=("auto", "fast", "bfloat16", "float32"),
+        default="auto",
+        help="numbers to read with; default: auto, the fastest as good as float32",
+    )
     limits = parser.add_argument_group("limits")
     add = limits.add_argument
     add("--cpu", metavar="SHARE", help="of all cores (25%%), or cores ('0.5 cores')")
@@ -150,7 +156,9 @@ def _task_maker(chosen: argparse.Namespace, budget: Any) -> Any:
                 hub.pull(chosen.models, progress=report)
         from vedette.ocr import Reader
 
-        reader = Reader(chosen.models, threads=chosen.threads, engine=chosen.engine)
+        reader = Reader(
+            chosen.models, precision=chosen.precision, threads=chosen.threads, engine=chosen.engine
+        )
 
     def make(source: Source) -> list[Task]:
         tasks: list[Task] = []

@@ -34,6 +34,10 @@ _WAIT_S = 0.25
 """Longest wait for a frame at a time, so that a request to stop is heard."""
 
 _HEARTBEAT_S = 10.0
+
+_REOPEN_S = (0.25, 30.0)
+"""First and longest wait before a source that was lost is opened again."""
+
 _TICK_S = 1.0
 
 
@@ -272,6 +276,11 @@ class Watcher:
                     frame = watched.source.read(_WAIT_S)
             except SourceEnded:
                 return
+            except SourceError as error:
+                if not error.temporary:
+                    raise
+                self._open_again(watched, error)
+                continue
             for kind, detail in watched.source.take_reports():
                 health.state = {"lost": "lost", "back": "watching"}.get(kind, health.state)
                 health.reopened += kind == "back"
@@ -282,6 +291,21 @@ class Watcher:
             health.seen += 1
             health.last_frame = time.monotonic()
             self._look(watched, frame)
+
+    def _open_again(self, watched: _Watched, error: SourceError) -> None:
+        """Try until the source is back or the watch ends: a screen that changed its size, a folder on a network."""
+        health = watched.health
+        health.state = "lost"
+        self._note(watched, "lost", str(error))
+        wait_s, longest_s = _REOPEN_S
+        while not self._stopping.wait(wait_s):
+            wait_s = min(2 * wait_s, longest_s)
+            with contextlib.suppress(SourceError):
+                watched.source.close()
+                watched.source.open()
+                health.reopened += 1
+                self._note(watched, "back", "")
+                return
 
     def _look(self, watched: _Watched, frame: Frame) -> None:
         health = watched.health
@@ -327,7 +351,8 @@ class Watcher:
         self, watched: _Watched, frame: Frame, events: Sequence[Event], now: float
     ) -> tuple[tuple[int, int], bytes] | None:
         least = self.options.thumbnail_s
-        if not events or least is None or now - watched.pictured < least or self.recorder.has_no_store:
+        unwanted = least is None or now - watched.pictured < least or self.recorder.has_no_store
+        if not events or unwanted:
             return None
         watched.pictured = now
         hidden = [box for task in watched.tasks for box in getattr(task, "redacted_boxes", ())]
