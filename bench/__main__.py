@@ -4,6 +4,7 @@ model   each network: Vedette against ONNX Runtime
 ocr     whole screens: Vedette against RapidOCR
 image   each operation against OpenCV and NumPy, level by level
 watch   a screen watched for a minute: Vedette against RapidOCR on every frame; the full form is bench.watch
+flow    batchers, maps, pipelines, budgets: against peers, and beside their targets
 memory  eight frames in flight, and what a call costs: pools against NumPy
 import  what ``import vedette`` costs beyond NumPy
 size    the wheel, packed and unpacked
@@ -23,11 +24,11 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from bench import image, import_time, memory, model, ocr, watch
+from bench import flow, image, import_time, memory, model, ocr, watch
 from bench.pairs import Record
 from vedette import runtime
 
-GROUPS = ("model", "ocr", "watch", "image", "memory", "import", "size")
+GROUPS = ("model", "ocr", "watch", "image", "flow", "memory", "import", "size")
 ROOT = Path(__file__).parent.parent
 
 
@@ -61,6 +62,14 @@ def main() -> None:
                 measured, text = watch.run()
                 records.append(measured)
                 print(text, flush=True)
+            case "flow":
+                print(HEADER)
+                for record in flow.pairs(chosen.pairs):
+                    records.append(record.to_dict())
+                    print(pair_line(record), flush=True)
+                for target in flow.targets():
+                    records.append(target.to_dict())
+                    print(target.line(), flush=True)
             case "size":
                 records.append(wheel_size())
                 print(size_line(records[-1]))

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from bench import memory
+from bench import flow_peers, memory
 
 # What a side gives: the call to time, and what it computes in a form that JSON can carry.
 Side = tuple[Callable[[], Any], Callable[[], Any]]
@@ -114,6 +114,7 @@ SIDES: dict[str, Callable[..., Side]] = {
     "vedette-ocr": vedette_ocr,
     "rapidocr": rapidocr_ocr,
     **memory.SIDES,
+    **flow_peers.SIDES,
 }
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import concurrent.futures
+import gc
 import random
 import threading
 from collections.abc import Callable, Sequence
@@ -13,6 +14,7 @@ import pytest
 from vedette.batching import AdaptiveBatcher, BatchConfig, DynamicBatcher
 from vedette.errors import BatchError, ClosedError, DeadlineError, InputError, QueueFullError
 from vedette.runtime import Budget
+from vedette.runtime.budget import resident_bytes
 
 SOON_S = 20
 
@@ -560,3 +562,28 @@ def test_chaos_on_threads() -> None:
     for item, outcome in outcomes.items():
         check(item, outcome)
     assert threading.active_count() == before
+
+
+@pytest.mark.skipif(resident_bytes() is None, reason="this system does not say how much memory is used")
+def test_ten_thousand_large_items_leave_no_memory_behind() -> None:
+    def process(items: list[np.ndarray]) -> list[Any]:
+        return [ValueError(item[:1000].copy()) if item[0] % 7 == 0 else item + 1 for item in items]
+
+    def round_of(count: int) -> None:
+        with DynamicBatcher(BatchConfig(max_queue_size=count), process) as batcher:
+            futures = [batcher.submit(np.full(2000, number)) for number in range(count)]
+            for future in futures[::3]:
+                future.cancel()
+            concurrent.futures.wait(futures, SOON_S)
+
+    round_of(2000)
+    gc.collect()
+    before = resident_bytes()
+    for _ in range(5):
+        round_of(2000)
+    gc.collect()
+    after = resident_bytes()
+    assert before is not None
+    assert after is not None
+    # One round holds 64 MB of arrays at once; the allocator may keep a part of that.
+    assert after - before < 32e6

@@ -1,0 +1,176 @@
+"""CPU over every ten seconds against a budget: ``python -m bench.budget`` draws it.
+
+Each job runs in a process of its own, samples its CPU clock twice a second, and is judged after a start of
+two seconds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+WINDOW_S = 10.0
+SETTLE_S = 2.0
+STEP_S = 0.5
+SHARES = (5, 25, 60)
+ROOT = Path(__file__).parent.parent
+
+
+def python() -> Callable[[], None]:
+    """Work in Python, in slices of a few milliseconds; all threads together use one core at most."""
+
+    def work() -> None:
+        end = time.thread_time() + 0.003
+        while time.thread_time() < end:
+            pass
+
+    return work
+
+
+def synthetic() -> Callable[[], None]:
+    """Native work on every core: a 4K frame made smaller, over and over."""
+    import numpy as np
+
+    import vedette as vd
+
+    vd.runtime.set_num_threads(1)
+    frame = np.random.default_rng(0).integers(0, 255, (2160, 3840, 3), dtype=np.uint8)
+    return lambda: vd.image.resize(frame, (480, 640), antialias=True) is None or None
+
+
+def ocr() -> Callable[[], None]:
+    """Reading one of the examples, which takes many times what a slice should."""
+    import vedette as vd
+
+    reader = vd.ocr.Reader(threads=1)
+    image = vd.image.load(ROOT / "examples" / "receipt.png")
+    return lambda: reader.read(image) is None or None
+
+
+JOBS: dict[str, Callable[[], Callable[[], None]]] = {"python": python, "synthetic": synthetic, "ocr": ocr}
+
+
+def job(kind: str, share: float, seconds: float) -> None:
+    """Work without pause within a budget; print the samples of both clocks."""
+    import vedette as vd
+
+    work = JOBS[kind]()
+    budget = vd.runtime.Budget(f"{share}%")
+    end = time.monotonic() + seconds
+
+    def run() -> None:
+        while time.monotonic() < end:
+            with budget.slice():
+                work()
+
+    samples = [(time.monotonic(), time.process_time())]
+    workers = [threading.Thread(target=run, daemon=True) for _ in range(vd.runtime.effective_cores())]
+    for worker in workers:
+        worker.start()
+    while time.monotonic() < end:
+        time.sleep(STEP_S)
+        samples.append((time.monotonic(), time.process_time()))
+    print(json.dumps({"cores": vd.runtime.effective_cores(), "samples": samples}), flush=True)
+    # Slices that have begun are of no more interest.
+    os._exit(0)
+
+
+def measure(kind: str, share: float, seconds: float, *, compete: bool) -> dict[str, Any]:
+    """Run a job; what it used in each window, as a share of its budget."""
+    rivals = [
+        subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(1 if compete else 0)
+    ]
+    try:
+        command = [sys.executable, "-m", "bench.budget", "--job", kind, "--share", str(share)]
+        done = subprocess.run(
+            [*command, "--seconds", str(seconds)], cwd=ROOT, capture_output=True, text=True, check=True
+        )
+    finally:
+        for rival in rivals:
+            rival.kill()
+            rival.wait()
+    answer = json.loads(done.stdout.splitlines()[-1])
+    allowed = share / 100 * answer["cores"]
+    samples = [(wall - answer["samples"][0][0], cpu) for wall, cpu in answer["samples"]]
+    count = round(WINDOW_S / STEP_S)
+    windows = [
+        (b[0], (b[1] - a[1]) / (b[0] - a[0]))
+        for a, b in zip(samples, samples[count:], strict=False)
+        if a[0] >= SETTLE_S
+    ]
+    used = [cores / allowed for _, cores in windows]
+    return {
+        "job": kind,
+        "share": share,
+        "compete": compete,
+        "allowed_cores": allowed,
+        "windows": windows,
+        "least": min(used),
+        "most": max(used),
+    }
+
+
+def plot(records: list[dict[str, Any]], path: Path) -> None:
+    """CPU of each window over time, beside the budgets."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(figsize=(8, 4.5))
+    for record in records:
+        style = "--" if record["compete"] else "-"
+        label = f"{record['share']:g} %, {record['job']}" + (
+            ", another process busy" if record["compete"] else ""
+        )
+        axes.plot(*zip(*record["windows"], strict=True), style, label=label)
+    for allowed in sorted({record["allowed_cores"] for record in records}):
+        axes.axhspan(0.9 * allowed, 1.1 * allowed, alpha=0.15, color="gray")
+    axes.set(xlabel="seconds", ylabel="cores used over the last 10 s", ylim=(0, None))
+    axes.legend(fontsize=7)
+    figure.tight_layout()
+    figure.savefig(path)
+
+
+def main() -> None:
+    """Measure every share with every job, alone and beside a busy process; draw and tell."""
+    parser = argparse.ArgumentParser(prog="bench.budget", description=__doc__)
+    parser.add_argument("--job", help=argparse.SUPPRESS)
+    parser.add_argument("--share", type=float, help=argparse.SUPPRESS)
+    parser.add_argument("--seconds", type=float, default=25.0)
+    parser.add_argument("--jobs", nargs="+", choices=JOBS, default=["synthetic", "ocr"])
+    parser.add_argument("--shares", nargs="+", type=float, default=list(SHARES))
+    parser.add_argument("--plot", type=Path, default=Path("budget.svg"))
+    chosen = parser.parse_args()
+    if chosen.job:
+        job(chosen.job, chosen.share, chosen.seconds)
+        return
+    records = []
+    for kind in chosen.jobs:
+        for share in chosen.shares:
+            for compete in (False, True):
+                record = measure(kind, share, chosen.seconds, compete=compete)
+                records.append(record)
+                print(line(record), flush=True)
+    plot(records, chosen.plot)
+
+
+def line(record: dict[str, Any]) -> str:
+    """One row: the least and the most of all windows."""
+    beside = "beside a busy process" if record["compete"] else "alone"
+    return (
+        f"budget {record['share']:g} %, {record['job']}, {beside}: "
+        f"{record['least']:.0%} to {record['most']:.0%} of it in every {WINDOW_S:g} s"
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,161 @@
+"""Sides of the pairs of ``bench.flow``: the same load through Vedette and through what others use."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+
+CLIENTS, CALLS = 64, 100
+SMALL_TASKS = 100_000
+NATIVE_TASKS = 64
+
+# As in bench.worker: the call to time, and what it gives for comparison.
+Side = tuple[Callable[[], Any], Callable[[], Any]]
+
+
+async def _same(items: list[int]) -> list[int]:
+    return items
+
+
+async def _load(submit: Callable[[int], Any]) -> int:
+    """Clients that each wait for one result before they ask for the next."""
+
+    async def client(number: int) -> int:
+        return sum([await submit(number * CALLS + call) for call in range(CALLS)])
+
+    return sum(await asyncio.gather(*map(client, range(CLIENTS))))
+
+
+def vedette_batcher(size: int) -> Side:
+    """Vedette's batcher with a processor that does nothing."""
+    from vedette.batching import BatchConfig, DynamicBatcher
+
+    async def main() -> int:
+        async with DynamicBatcher(BatchConfig(max_batch_size=size), _same) as batcher:
+            return await _load(batcher.submit)
+
+    return lambda: asyncio.run(main()), lambda: asyncio.run(main())
+
+
+def batched_batcher(size: int) -> Side:
+    """The package ``batched``."""
+    import batched
+
+    async def main() -> int:
+        batcher = batched.aio.dynamically(_same, batch_size=size, timeout_ms=1.0)
+
+        async def submit(item: int) -> int:
+            (result,) = await batcher([item])
+            return int(result)
+
+        return await _load(submit)
+
+    return lambda: asyncio.run(main()), lambda: asyncio.run(main())
+
+
+def bentoml_batcher(size: int) -> Side:
+    """BentoML's dispatcher, without its server."""
+    from bentoml._internal.marshal.dispatcher import CorkDispatcher
+
+    async def main() -> int:
+        dispatcher = CorkDispatcher(
+            max_latency_in_ms=1000,
+            max_batch_size=size,
+            fallback=lambda: None,
+            get_batch_size=lambda _: 1,
+            batch_dim=(0, 0),
+        )
+
+        async def process(items: Any) -> list[int]:
+            return list(items)
+
+        submit = dispatcher(process)
+        return await _load(submit)
+
+    return lambda: asyncio.run(main()), lambda: asyncio.run(main())
+
+
+def small_vedette() -> Side:
+    """``parallel_map`` over tasks that cost next to nothing."""
+    from vedette.pipeline import parallel_map
+
+    numbers = list(range(SMALL_TASKS))
+    return lambda: parallel_map(abs, numbers, workers=2), lambda: sum(parallel_map(abs, numbers))
+
+
+def small_futures() -> Side:
+    """The same through ``concurrent.futures``."""
+    pool = ThreadPoolExecutor(2)
+    numbers = list(range(SMALL_TASKS))
+    return lambda: list(pool.map(abs, numbers)), lambda: sum(pool.map(abs, numbers))
+
+
+def _native_task(_: int) -> float:
+    import vedette
+
+    frame = _frame()
+    return float(vedette.image.resize(frame, (224, 224), antialias=True)[0, 0, 0])
+
+
+_FRAMES: list[np.ndarray[Any, Any]] = []
+
+
+def _frame() -> np.ndarray[Any, Any]:
+    if not _FRAMES:
+        _FRAMES.append(np.random.default_rng(0).integers(0, 255, (2160, 3840, 3), dtype=np.uint8))
+    return _FRAMES[0]
+
+
+def native_vedette() -> Side:
+    """``parallel_map`` over native work that keeps to one thread itself."""
+    from vedette import runtime
+    from vedette.pipeline import parallel_map
+
+    runtime.set_num_threads(1)
+    work = range(NATIVE_TASKS)
+    return (
+        lambda: parallel_map(_native_task, work, workers=2),
+        lambda: sum(parallel_map(_native_task, work)),
+    )
+
+
+def native_loop() -> Side:
+    """The same in a loop on one thread."""
+    from vedette import runtime
+
+    runtime.set_num_threads(1)
+    work = range(NATIVE_TASKS)
+    return lambda: list(map(_native_task, work)), lambda: sum(map(_native_task, work))
+
+
+def installed(package: str) -> bool:
+    """Whether a peer can be measured here."""
+    import importlib.util
+
+    return importlib.util.find_spec(package) is not None
+
+
+def seconds(call: Callable[[], Any]) -> float:
+    """The least of three."""
+    times = []
+    for _ in range(3):
+        began = time.perf_counter()
+        call()
+        times.append(time.perf_counter() - began)
+    return min(times)
+
+
+SIDES: dict[str, Callable[..., Side]] = {
+    "vedette-batcher": vedette_batcher,
+    "batched": batched_batcher,
+    "bentoml": bentoml_batcher,
+    "vedette-small": small_vedette,
+    "concurrent.futures": small_futures,
+    "vedette-native": native_vedette,
+    "loop": native_loop,
+}
