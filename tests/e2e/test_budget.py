@@ -9,7 +9,7 @@ import pytest
 CODE = """
 import json, threading, time, numpy as np, vedette as vd
 vd.runtime.set_num_threads(1)
-budget = vd.runtime.Budget("{share}", machine_cores=1)
+budget = vd.runtime.Budget("5%", machine_cores=1)
 frame = np.zeros((2160, 3840, 3), np.uint8)
 
 def work():
@@ -30,15 +30,15 @@ print(json.dumps([used, budget.stats().paused_s]))
 """
 
 SMALL = "vd.image.resize(frame, (480, 640), antialias=True)"
-LONG = "[vd.image.resize(frame, (480, 640), antialias=True) for _ in range(100)]"
+LONG = "[vd.image.resize(frame, (480, 640), antialias=True) for _ in range(30)]"
 
 
-@pytest.mark.parametrize(("share", "work"), [("20%", SMALL), ("20%", LONG)], ids=["slices", "one-long-slice"])
-def test_a_budget_is_not_exceeded(share: str, work: str) -> None:
-    code = CODE.replace("{share}", share).replace("{work}", work)
+@pytest.mark.parametrize("work", [SMALL, LONG], ids=["slices", "one-long-slice"])
+def test_a_budget_is_not_exceeded(work: str) -> None:
+    code = CODE.replace("{work}", work)
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     used, paused_s = json.loads(done.stdout)
-    # A fifth of a core; a busy machine may give less, and a burst and the last jobs may add a few hundredths.
-    assert used < 0.3
+    # A twentieth of a core; a busy machine gives less, a burst and the last jobs add a few hundredths.
+    assert used < 0.1
     if work == LONG:
         assert paused_s > 0, "native work waits within a slice"

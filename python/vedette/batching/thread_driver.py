@@ -125,9 +125,13 @@ class ThreadBatcher(Generic[T, R]):
 
     def _cancelled(self, future: _ItemFuture) -> None:
         with self._changed:
-            if self._policy.cancel(future):
+            dropped = self._policy.cancel(future)
+            if dropped:
                 future.item = None
                 self._changed.notify_all()
+        if dropped:
+            # Nobody will run it, so nobody else tells those who wait for several futures.
+            future.set_running_or_notify_cancel()
 
     def _work(self) -> None:
         policy = self._policy
