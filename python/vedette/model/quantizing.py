@@ -109,11 +109,17 @@ def quantize(
     # Rounded as its file is, so that what the recipe makes is this very model.
     recipe = parse_recipe(recipe.to_json(), "the recipe")
     search = Search(equalized, recipe, inputs.samples, run_threads)
+    if method == "mse" and precision in ("auto", "fast", "int8"):
+        recipe = search.refine_ranges(choose_ranges(equalized, seen, "minmax", evaluate), progress)
+        recipe = parse_recipe(recipe.to_json(), "the recipe")
+        search.recipe = recipe
     chosen = _choose(search, precision, tolerance, progress)
     others = {value: kind for value, kind in chosen.items() if kind != search.default.get(value)}
     recipe = replace(recipe, precisions={precision: others})
-    result = search.graph(chosen)
-    report = _report(search, chosen, search.measure(result), graph, result, seen.inputs, precision)
+    result = search.graph(chosen, equalized)
+    report = _report(
+        search, chosen, search.measure(search.graph(chosen)), graph, result, seen.inputs, precision
+    )
     return model_of(
         result, origin.metadata, threads, origin.path, origin=origin, report=report, recipe=recipe
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -13,10 +13,13 @@ from vedette.model.graph import Array, Graph
 from vedette.model.integer.quantizer import default_precisions, in_float, lower_to_integers
 from vedette.model.integer.recipe import Recipe
 from vedette.model.native_engine import NativeEngine, evaluate
+from vedette.model.passes.dead_code import remove_dead_code
+from vedette.quantization.observers import Range
 
 Progress = Callable[[str, int, int], None]
 
 _REPEATS = 3
+_KEEPS_ORDER = frozenset({"Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity", "Transpose"})
 
 
 @dataclass(slots=True)
@@ -38,17 +41,18 @@ class Search:
         samples: Sequence[Sequence[Array]],
         threads: int,
     ) -> None:
-        self.prepared, self.recipe, self.samples = prepared, recipe, samples
+        self.prepared, self.recipe, self.samples = _with_logits(prepared), recipe, samples
         self.threads = threads
         self.default = default_precisions(prepared)
         self.original = self.measure(in_float(prepared, {}))
         self.alone: dict[str, float] = {}
 
-    def graph(self, precisions: Mapping[str, str]) -> Graph:
-        """The model with these precisions."""
+    def graph(self, precisions: Mapping[str, str], prepared: Graph | None = None) -> Graph:
+        """The model with these precisions; of the graph that is compared, or of the whole one."""
+        prepared = prepared or self.prepared
         if all(kind in ("float32", "bfloat16") for kind in precisions.values()):
-            return in_float(self.prepared, precisions)
-        return lower_to_integers(self.prepared, self.recipe, precisions, evaluate)
+            return in_float(prepared, precisions)
+        return lower_to_integers(prepared, self.recipe, precisions, evaluate)
 
     def measure(self, graph: Graph) -> Measured:
         """Runs a graph on every sample; times are the least of a few runs of the first."""
@@ -72,6 +76,33 @@ class Search:
             noise_share(expected, engine.run(sample))
             for expected, sample in zip(self.original.outputs, self.samples, strict=True)
         )
+
+    def refine_ranges(self, others: Mapping[str, Range], progress: Progress | None) -> Recipe:
+        """The recipe with that range of each value that its readers make less noise with.
+
+
+        Rounding errors average out over many products and clipped peaks do not, so which range is better
+        shows only in what comes out.
+        """
+        readers: dict[str, list[str]] = {}
+        for node in self.prepared.nodes:
+            if self.default.get(node.output) == "int8":
+                readers.setdefault(node.inputs[0] or "", []).append(node.output)
+        floats = dict.fromkeys(self.default, "float32")
+        chosen = dict(self.recipe.ranges)
+        own = self.recipe
+        for at, (value, nodes) in enumerate(readers.items()):
+            if value in others and others[value] != own.ranges.get(value):
+                alone = floats | dict.fromkeys(nodes, "int8")
+                before = self.noise(alone)
+                self.recipe = replace(own, ranges={**own.ranges, value: others[value]})
+                if self.noise(alone) < before:
+                    chosen[value] = others[value]
+                self.recipe = own
+            if progress is not None:
+                progress("compare ranges", at + 1, len(readers))
+        self.recipe = replace(own, ranges=chosen)
+        return self.recipe
 
     def sensitivities(self, progress: Progress | None) -> dict[str, float]:
         """The noise that each node makes when it alone is in integers."""
@@ -111,6 +142,29 @@ class Search:
 
     def _suffices(self, taken: Sequence[str], instead: str, limit: float) -> bool:
         return self.noise(self.default | dict.fromkeys(taken, instead)) <= limit
+
+
+def _with_logits(graph: Graph) -> Graph:
+    """The graph with what a softmax is taken of in place of outputs that are softmaxes.
+
+    Where two classes are close, a softmax makes much of noise that changes little else.
+    """
+    maker = {name: node for node in graph.nodes for name in node.outputs}
+
+    def unmoved(value: str) -> str:
+        while (node := maker.get(value)) is not None and node.op in _KEEPS_ORDER:
+            value = node.inputs[0] or value
+        return value
+
+    outputs = []
+    for name in graph.outputs:
+        node = maker.get(unmoved(name))
+        outputs.append(unmoved(node.inputs[0] or name) if node is not None and node.op == "Softmax" else name)
+    if tuple(outputs) == graph.outputs:
+        return graph
+    changed = graph.with_nodes(list(graph.nodes))
+    changed.outputs = tuple(outputs)
+    return remove_dead_code(changed)
 
 
 def noise_share(expected: Sequence[Array], actual: Sequence[Array]) -> float:
