@@ -112,6 +112,8 @@ FORBIDDEN = {
     "metrics": ("vedette.model", "vedette.ocr", "vedette.cli", "vedette.batching", "vedette.pipeline"),
     "pipeline": ("vedette.model", "vedette.ocr", "vedette.cli", "vedette.hub"),
     "image": ("vedette.model", "vedette.ocr", "vedette.cli", "vedette.hub"),
+    "quantization": ("vedette.model", "vedette.ocr", "vedette.cli", "vedette.hub"),
+    "tensor_file.py": ("vedette.",),
     "model": ("vedette.ocr", "vedette.cli", "vedette.hub"),
     "ocr": ("vedette.cli", "vedette.sources", "vedette.store", "vedette.watch"),
     "sources": ("vedette.model", "vedette.ocr", "vedette.store", "vedette.watch", "vedette.cli"),

@@ -8,6 +8,7 @@ from vedette.model.integer.recipe import Recipe, read_recipe
 from vedette.model.integer.report import NodeReport, Report
 from vedette.model.model import Model, Port, load
 from vedette.model.profile import Profile, ProfileEntry
+from vedette.model.sequential import Sequential
 
 __all__ = [
     "Inspection",
@@ -18,6 +19,7 @@ __all__ = [
     "ProfileEntry",
     "Recipe",
     "Report",
+    "Sequential",
     "inspect",
     "load",
     "read_recipe",

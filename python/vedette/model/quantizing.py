@@ -31,7 +31,7 @@ PRECISIONS = ("auto", "fast", "int8", "int4", "bfloat16", "float32")
 Progress = Callable[[str, int, int], None]
 Calibrating = Iterable[ArrayLike | Mapping[str, ArrayLike] | Sequence[ArrayLike]]
 
-_SAMPLES = 6
+_SAMPLES = 4
 _FIRST = 12
 """Inputs from which the scales of channels are found, before all of them are looked at."""
 

@@ -376,10 +376,20 @@ def _cancel(editor: Editor, node: Node) -> None:
     maker = editor.producer(node.inputs[0], "DequantizeLinear")
     if maker is None or editor.graph.type_of(maker.inputs[0]).dtype != "uint8":
         return
-    if editor.is_output(node.output) or not _same_parameters(editor.graph.constants, maker, node):
+    if not _same_parameters(editor.graph.constants, maker, node):
         return
-    editor.replace([node], [], at=node)
-    editor.redirect(node.output, maker.inputs[0] or "")
+    integers = maker.inputs[0] or ""
+    if not editor.is_output(node.output):
+        editor.replace([node], [], at=node)
+        editor.redirect(node.output, integers)
+        return
+    # The caller asks for this name, so what makes the integers takes it over.
+    source = editor.producer(integers)
+    if source is not None and not editor.is_output(integers):
+        editor.replace([node], [], at=node)
+        outputs = tuple(node.output if name == integers else name for name in source.outputs)
+        editor.replace([source], [source.changed(outputs=outputs)], at=source)
+        editor.redirect(integers, node.output)
 
 
 def _same_parameters(constants: Mapping[str, Array], one: Node, other: Node) -> bool:
