@@ -61,10 +61,10 @@ def pairs(count: int) -> Iterator[Record]:
     for peer in ("batched", "bentoml"):
         if installed(peer):
             ours, theirs = Worker("vedette-batcher", size=BATCH), Worker(peer, size=BATCH)
-            case = f"{CLIENTS} clients x {CALLS}, batches of {BATCH}"
+            case = f"{CLIENTS * CALLS} items by {BATCH}, {peer}"
             yield compare("flow", case, ours, theirs, threads=1, pairs=count, agree=same)
     for ours_name, peer, case in (
-        ("vedette-small", "concurrent.futures", "100,000 small tasks"),
+        ("vedette-small", "concurrent.futures", "100,000 tasks, futures"),
         ("vedette-native", "loop", "native work on 2 threads / 1"),
     ):
         ours, theirs = Worker(ours_name), Worker(peer)

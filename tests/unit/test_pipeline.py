@@ -364,7 +364,7 @@ def test_parallel_map() -> None:
     assert parallel_map(double, (item for item in range(10)), workers=3, chunk_size=2)[-1] == 18
     with Runtime(1, name="mine") as runtime:
         assert parallel_map(double, [4], runtime=runtime) == [8]
-        assert runtime.stats().tasks == 1
+    assert runtime.stats().tasks == 1
     budget = Budget("100%")
     assert parallel_map(double, [1, 2], budget=budget) == [2, 4]
     assert budget.stats().slices == 2

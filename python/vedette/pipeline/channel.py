@@ -26,7 +26,8 @@ class Channel:
     def __init__(self, capacity: int) -> None:
         self._capacity = capacity
         self._tickets: deque[Ticket] = deque()
-        self._lock = threading.Lock()
+        # A forgotten pipeline is closed by whichever thread collects it, maybe one that is in here.
+        self._lock = threading.RLock()
         self._filled = threading.Condition(self._lock)
         self._emptied = threading.Condition(self._lock)
         self._closed = False

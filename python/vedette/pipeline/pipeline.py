@@ -264,7 +264,7 @@ class _Inside:
         self.stations = [Station(stage, budget) for stage in stages]
         self._loop: asyncio.AbstractEventLoop | None = None
         self._loop_thread: threading.Thread | None = None
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._threads: list[threading.Thread] = []
         for station, following in zip(self.stations, [*self.stations[1:], None], strict=True):
             self._threads += station.threads(following, self._get_loop)
