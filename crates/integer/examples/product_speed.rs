@@ -137,7 +137,7 @@ fn measure(layer: &Layer, threads: usize, pool: &ThreadPool) -> (f64, u64) {
     let epilogue = Arc::new(Epilogue::new(isa, &spec));
     let work = shape.work();
     let mut out = vec![0u8; shape.output().iter().product()];
-    let plan = ConvPlan::new(threads, shape, &strides, 128, weights, epilogue).expect("a plan");
+    let plan = ConvPlan::new(threads, &shape, &strides, 128, weights, epilogue).expect("a plan");
     let mut scratch = AlignedBuffer::new(plan.scratch_bytes());
     let arguments = ConvArguments { x: x.as_ptr(), residual: std::ptr::null(), out: out.as_mut_ptr() };
     let mut best = f64::INFINITY;

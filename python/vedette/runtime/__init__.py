@@ -1,7 +1,7 @@
 """What work runs on and how much of it: the CPU, threads, pools of tasks, and a budget.
 
-``VEDETTE_ISA`` caps the level of instructions (``scalar``, ``avx2``, ``avx512``) and ``VEDETTE_THREADS``
-sets the number of threads; both are read once, when the core first needs them.
+``VEDETTE_ISA`` caps the level of instructions (``scalar``, ``avx2``, ``avx512``, ``amx``) and
+``VEDETTE_THREADS`` sets the number of threads; both are read once, when the core first needs them.
 """
 
 from __future__ import annotations

@@ -162,17 +162,22 @@ struct ConvTranspose {
     weights: Packed<(Isa, Vec<usize>), TransposeWeights>,
 }
 
-fn conv_transpose(attributes: &Attributes) -> Result<Box<dyn Operator>, EngineError> {
+/// The window attributes of a transposed convolution.
+pub(super) fn transpose_attributes(attributes: &Attributes) -> Result<TransposeAttributes, EngineError> {
     let ints = |name: &str| Ok::<_, EngineError>(attributes.ints(name)?.unwrap_or_default());
+    Ok(TransposeAttributes {
+        strides: ints("strides")?,
+        dilations: ints("dilations")?,
+        pads: ints("pads")?,
+        output_padding: ints("output_padding")?,
+        output_shape: ints("output_shape")?,
+        auto_pad: auto_pad(attributes)?,
+    })
+}
+
+fn conv_transpose(attributes: &Attributes) -> Result<Box<dyn Operator>, EngineError> {
     Ok(Box::new(ConvTranspose {
-        attributes: TransposeAttributes {
-            strides: ints("strides")?,
-            dilations: ints("dilations")?,
-            pads: ints("pads")?,
-            output_padding: ints("output_padding")?,
-            output_shape: ints("output_shape")?,
-            auto_pad: auto_pad(attributes)?,
-        },
+        attributes: transpose_attributes(attributes)?,
         kernel: attributes.ints("kernel_shape")?,
         groups: attributes.int_or("group", 1)?,
         epilogue: Epilogue { activation: attributes.activation("activation")? },

@@ -2,56 +2,48 @@
 
 use super::plan::ConvArguments;
 use super::weights::ConvWeights;
+use super::windows::{WindowAxis, Windows};
 use crate::Epilogue;
 use crate::product::{Product, Surface};
 use crate::rows::RowLayout;
 use crate::split::{Job, Split, by_group};
 use std::ops::Range;
 use vedette_runtime::ThreadPool;
-use vedette_tensor::conv::{Axis, ConvShape};
 
 #[derive(Debug)]
 pub(super) struct Direct {
     rows: RowLayout,
-    /// Where each tap lies, in bytes from the first.
+    /// Where each tap lies, in bytes from the first pixel of an output.
     taps: Vec<isize>,
-    out_channels: usize,
-    group_channels: usize,
-    group_columns: usize,
+    first_output: usize,
+    channels: usize,
+    columns: usize,
     split: Split,
-}
-
-fn is_padded(axis: &Axis) -> bool {
-    axis.output > 0 && (axis.pad_begin > 0 || (axis.output - 1) * axis.stride + axis.extent() > axis.input)
 }
 
 impl Direct {
     /// A plan, where windows can be read as they lie.
     pub(super) fn new(
         threads: usize,
-        shape: &ConvShape,
+        windows: &Windows,
         x: [isize; 5],
         weights: &ConvWeights,
     ) -> Option<Direct> {
-        let group_channels = shape.in_channels / shape.groups;
-        let dense = x[1] == 1 || shape.in_channels == 1;
-        if !dense || !group_channels.is_multiple_of(4) || shape.axes.iter().any(is_padded) {
+        let Windows { batch, groups, channels, axes, steps, .. } = windows;
+        let dense = x[1] == 1 || channels * groups == 1;
+        if !dense || !channels.is_multiple_of(4) || !axes.iter().all(WindowAxis::is_inside) {
             return None;
         }
-        let [depth, height, width] = shape.axes;
-        let step = |axis: &Axis, stride: isize| (axis.output, axis.stride as isize * stride);
-        let rows = RowLayout::new(&[
-            (shape.batch, x[0]),
-            step(&depth, x[2]),
-            step(&height, x[3]),
-            step(&width, x[4]),
-        ]);
-        let at = |axis: &Axis, stride: isize, tap: usize| (tap * axis.dilation) as isize * stride;
-        let mut taps = Vec::with_capacity(shape.taps());
-        for z in 0..depth.kernel {
-            for y in 0..height.kernel {
-                let line = at(&depth, x[2], z) + at(&height, x[3], y);
-                taps.extend((0..width.kernel).map(|tap| line + at(&width, x[4], tap)));
+        let axis = |i: usize| {
+            let (axis, step): (&WindowAxis, isize) = (&axes[i], x[i + 2]);
+            (axis.output, axis.stride as isize * step, steps[i + 1] as isize)
+        };
+        let rows = RowLayout::new(&[(*batch, x[0], steps[0] as isize), axis(0), axis(1), axis(2)]);
+        let offset = |i: usize, tap: usize| (axes[i].origin + (tap * axes[i].dilation) as isize) * x[i + 2];
+        let mut taps = Vec::with_capacity(windows.taps());
+        for z in 0..axes[0].kernel {
+            for y in 0..axes[1].kernel {
+                taps.extend((0..axes[2].kernel).map(|tap| offset(0, z) + offset(1, y) + offset(2, tap)));
             }
         }
         let one_line = rows.all_lines() == 1;
@@ -60,16 +52,16 @@ impl Direct {
             multiple: if one_line { 16 } else { 1 },
             unit_pixels: if one_line { 1 } else { rows.width },
             columns: &weights.groups()[0],
-            groups: shape.groups,
-            input_bytes: shape.pixels() * shape.in_channels,
+            groups: *groups,
+            input_bytes: windows.count() * channels * groups,
         };
         Some(Direct {
             split: Split::new(&job, threads),
             rows,
             taps,
-            out_channels: shape.out_channels,
-            group_channels,
-            group_columns: shape.out_channels / shape.groups,
+            first_output: windows.first,
+            channels: *channels,
+            columns: windows.columns,
         })
     }
 
@@ -103,11 +95,11 @@ impl Direct {
         panels: Range<usize>,
     ) {
         let rows = &self.rows;
-        let channel = group * self.group_columns;
-        let first_channel = arguments.x.wrapping_add(group * self.group_channels);
-        // A product of `width` pixels a line, its first pixel this one.
-        let product = |slice: usize, in_slice: isize, pixel: usize, width: usize| {
-            let at = pixel * self.out_channels + channel;
+        // A product of lines of that width, the first of which begins at this pixel.
+        let product = |line: usize, pixel: usize, width: usize| {
+            let at = rows.at(line, pixel);
+            let channel = group * self.columns;
+            let out = at.output + (self.first_output + channel) as isize;
             let residual = arguments.residual;
             Product {
                 columns: &weights.groups()[group],
@@ -116,32 +108,29 @@ impl Direct {
                 channel,
                 width,
                 input: Surface {
-                    base: first_channel.wrapping_offset(rows.slices[slice] + in_slice),
-                    line_step: rows.line_step,
-                    pixel_step: rows.pixel_step,
+                    base: arguments.x.wrapping_offset(at.input).wrapping_add(group * self.channels),
+                    line_step: rows.line_step.input,
+                    pixel_step: rows.pixel_step.input,
                 },
                 out: Surface {
-                    base: arguments.out.wrapping_add(at * epilogue.output_bytes()),
-                    line_step: (width * self.out_channels) as isize,
-                    pixel_step: self.out_channels as isize,
+                    base: arguments.out.wrapping_offset(out * epilogue.output_bytes() as isize),
+                    line_step: rows.line_step.output,
+                    pixel_step: rows.pixel_step.output,
                 },
-                residual: if residual.is_null() { residual } else { residual.wrapping_add(at) },
-                first_row: pixel,
+                residual: if residual.is_null() { residual } else { residual.wrapping_offset(out) },
+                first_row: 0,
             }
         };
         if rows.all_lines() == 1 {
-            let by = units.start as isize * rows.pixel_step;
             // SAFETY: as granted by the caller.
-            unsafe { product(0, by, units.start, units.len()).run(0..1, panels) };
+            unsafe { product(0, units.start, units.len()).run(0..1, panels) };
             return;
         }
         let mut line = units.start;
         while line < units.end {
-            let (slice, first) = (line / rows.lines, line % rows.lines);
-            let count = (rows.lines - first).min(units.end - line);
-            let by = first as isize * rows.line_step;
+            let count = (rows.lines - line % rows.lines).min(units.end - line);
             // SAFETY: as granted by the caller.
-            unsafe { product(slice, by, line * rows.width, rows.width).run(0..count, panels.clone()) };
+            unsafe { product(line, 0, rows.width).run(0..count, panels.clone()) };
             line += count;
         }
     }

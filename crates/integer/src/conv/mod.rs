@@ -1,13 +1,15 @@
 //! Convolution of u8 images with s8 weights: a product whose rows are windows.
 
 mod direct;
+mod interleave;
 mod plan;
 pub mod scalar;
 mod strips;
 mod weights;
+mod windows;
 
-pub use plan::{ConvArguments, ConvPlan};
-pub use weights::ConvWeights;
+pub use plan::{ConvArguments, ConvPlan, TransposePlan};
+pub use weights::{ConvWeights, TransposeWeights};
 
 #[cfg(test)]
 mod tests;

@@ -3,15 +3,16 @@
 //! In the copy every tap of every window exists, borders hold the zero point, and what lies between two windows of a
 //! line is the same everywhere, so that the kernels read it as they read anything else.
 
+use super::interleave::interleave;
 use super::plan::ConvArguments;
-use super::weights::{ConvWeights, joins_taps};
+use super::weights::ConvWeights;
+use super::windows::{WindowAxis, Windows};
 use crate::Epilogue;
 use crate::product::{Product, Surface};
 use crate::split::{Job, Split, by_group};
-use std::ops::Range;
 use vedette_runtime::ThreadPool;
+use vedette_simd::Isa;
 use vedette_tensor::TensorError;
-use vedette_tensor::conv::{Axis, ConvShape};
 
 /// Bytes that a strip may have, so that it stays in L2 beside the weights.
 const STRIP_BYTES: usize = 128 * 1024;
@@ -27,10 +28,7 @@ const SLACK: usize = 64;
 
 #[derive(Debug)]
 pub(super) struct Strips {
-    axes: [Axis; 3],
-    channels: usize,
-    out_channels: usize,
-    groups: usize,
+    windows: Windows,
     /// Strides of the input.
     x: [isize; 5],
     zero_point: u8,
@@ -50,23 +48,19 @@ pub(super) struct Strips {
 impl Strips {
     pub(super) fn new(
         threads: usize,
-        shape: &ConvShape,
+        windows: &Windows,
         x: [isize; 5],
         zero_point: u8,
         weights: &ConvWeights,
     ) -> Result<Strips, TensorError> {
-        let [depth, height, width] = shape.axes;
-        let joined = joins_taps(shape);
-        let group_channels = shape.in_channels / shape.groups;
-        let group_bytes = if joined { group_channels } else { group_channels.next_multiple_of(4) };
-        let pixel_bytes = group_bytes * shape.groups;
+        let [depth, height, width] = &windows.axes;
+        let joined = windows.joins_taps();
+        let group_bytes = if joined { windows.channels } else { windows.channels.next_multiple_of(4) };
+        let pixel_bytes = group_bytes * windows.groups;
         let line_pixels = (width.output.max(1) - 1) * width.stride + width.extent();
         let one_line = [depth.kernel, height.extent(), line_pixels, pixel_bytes];
-        if one_line
-            .iter()
-            .try_fold(1usize, |size, &by| size.checked_mul(by))
-            .is_none_or(|size| size > MOST_BYTES)
-        {
+        let bytes = one_line.iter().try_fold(1usize, |size, &by| size.checked_mul(by));
+        if bytes.is_none_or(|bytes| bytes > MOST_BYTES) {
             return Err(TensorError(format!(
                 "a convolution whose windows span {} x {} x {line_pixels} positions of {pixel_bytes} bytes",
                 depth.kernel,
@@ -74,17 +68,16 @@ impl Strips {
             )));
         }
         let line_bytes = line_pixels * pixel_bytes;
-        let lines = shape.batch * depth.output * height.output;
         let job = Job {
-            units: lines,
+            units: windows.batch * depth.output * height.output,
             multiple: 1,
             unit_pixels: width.output,
             columns: &weights.groups()[0],
-            groups: shape.groups,
-            input_bytes: shape.pixels() * shape.in_channels * height.stride * width.stride,
+            groups: windows.groups,
+            input_bytes: windows.count() * pixel_bytes * height.stride * width.stride,
         };
         let split = Split::new(&job, threads);
-        let budget = (weights.bytes() / 2).clamp(STRIP_BYTES, MOST_STRIP_BYTES) / depth.kernel;
+        let budget = (weights.bytes() / 2).clamp(STRIP_BYTES, MOST_STRIP_BYTES) / depth.kernel.max(1);
         let fitting = (budget / line_bytes.max(1)).saturating_sub(height.extent()) / height.stride + 1;
         let block = fitting.min(split.most_units()).min(height.output).max(1);
         let strip_lines = (block - 1) * height.stride + height.extent();
@@ -96,11 +89,9 @@ impl Strips {
                 runs.extend((0..taps).map(|tap| (line + tap * width.dilation * pixel_bytes) as isize));
             }
         }
+        let windows = windows.clone();
         Ok(Strips {
-            axes: shape.axes,
-            channels: shape.in_channels,
-            out_channels: shape.out_channels,
-            groups: shape.groups,
+            windows,
             x,
             zero_point,
             pixel_bytes,
@@ -114,7 +105,7 @@ impl Strips {
     }
 
     fn strip_bytes(&self) -> usize {
-        let lines = self.axes[0].kernel * self.strip_lines;
+        let lines = self.windows.axes[0].kernel * self.strip_lines;
         (lines * self.line_pixels * self.pixel_bytes + SLACK).next_multiple_of(64)
     }
 
@@ -134,23 +125,23 @@ impl Strips {
     ) {
         let scratch = Shared(scratch);
         let each = weights.groups()[0].panels().len();
-        let [depth, height, width] = &self.axes;
+        let [depth, height, width] = &self.windows.axes;
+        let [image_step, slice_step, line_step, pixel_step] = self.windows.steps;
         self.split.run(pool, |part, lines, panels| {
             let scratch = &scratch;
             let strip = scratch.0.wrapping_add(part * self.strip_bytes());
+            let line_bytes = self.line_pixels * self.pixel_bytes;
             let mut line = lines.start;
             while line < lines.end {
                 let (slice, y) = (line / height.output, line % height.output);
+                let (n, z) = (slice / depth.output, slice % depth.output);
                 let count = self.block.min(lines.end - line).min(height.output - y);
                 // SAFETY: the part has this strip for itself.
-                unsafe {
-                    self.fill(arguments.x, strip, slice / depth.output, slice % depth.output, y, count)
-                };
-                let line_bytes = self.line_pixels * self.pixel_bytes;
+                unsafe { self.fill(epilogue.isa, arguments.x, strip, [n, z, y], count) };
                 by_group(panels.clone(), each, |group, panels| {
-                    let channel = group * (self.out_channels / self.groups);
-                    let pixel = line * width.output;
-                    let at = pixel * self.out_channels + channel;
+                    let channel = group * self.windows.columns;
+                    let first = n * image_step + z * slice_step + y * line_step;
+                    let at = self.windows.first + first + channel;
                     let residual = arguments.residual;
                     let product = Product {
                         columns: &weights.groups()[group],
@@ -165,11 +156,11 @@ impl Strips {
                         },
                         out: Surface {
                             base: arguments.out.wrapping_add(at * epilogue.output_bytes()),
-                            line_step: (width.output * self.out_channels) as isize,
-                            pixel_step: self.out_channels as isize,
+                            line_step: line_step as isize,
+                            pixel_step: pixel_step as isize,
                         },
                         residual: if residual.is_null() { residual } else { residual.wrapping_add(at) },
-                        first_row: pixel,
+                        first_row: 0,
                     };
                     // SAFETY: the strip has every run of these lines; the parts' outputs are their own.
                     unsafe { product.run(0..count, panels) };
@@ -179,26 +170,25 @@ impl Strips {
         });
     }
 
-    /// Copies the input lines under `count` output lines of image `n` from `(z, y)` on.
+    /// Copies the input lines under `count` output lines from image `n`, slice `z`, line `y` on.
     ///
     /// # Safety
     /// `x` is the input; the strip is writable.
-    unsafe fn fill(&self, x: *const u8, strip: *mut u8, n: usize, z: usize, y: usize, count: usize) {
-        let [depth, height, _] = &self.axes;
+    unsafe fn fill(&self, isa: Isa, x: *const u8, strip: *mut u8, [n, z, y]: [usize; 3], count: usize) {
+        let [depth, height, _] = &self.windows.axes;
         let line_bytes = self.line_pixels * self.pixel_bytes;
-        let wanted = (count - 1) * height.stride + height.extent();
+        let wanted = if height.kernel == 0 { 0 } else { (count - 1) * height.stride + height.extent() };
         for tap in 0..depth.kernel {
+            let slice = depth.at(z, tap * depth.dilation);
             let from_slice =
-                depth.at(z, tap).map(|z| x.wrapping_offset(n as isize * self.x[0] + z as isize * self.x[2]));
+                slice.map(|slice| x.wrapping_offset(n as isize * self.x[0] + slice as isize * self.x[2]));
             for line in 0..wanted {
                 let to = strip.wrapping_add((tap * self.strip_lines + line) * line_bytes);
-                let position = (y * height.stride + line).checked_sub(height.pad_begin);
-                let position = position.filter(|&position| position < height.input);
                 // SAFETY: a line of the strip, and where it exists a line of the input.
                 unsafe {
-                    match (from_slice, position) {
+                    match (from_slice, height.at(y, line)) {
                         (Some(from), Some(position)) => {
-                            self.copy_line(from.wrapping_offset(position as isize * self.x[3]), to);
+                            self.copy_line(isa, from.wrapping_offset(position as isize * self.x[3]), to);
                         }
                         _ => to.write_bytes(self.zero_point, line_bytes),
                     }
@@ -211,43 +201,49 @@ impl Strips {
     ///
     /// # Safety
     /// `from` is the first pixel of a line of the input, `to` a line of the strip.
-    unsafe fn copy_line(&self, from: *const u8, to: *mut u8) {
-        let width = &self.axes[2];
-        let before = width.pad_begin.min(self.line_pixels);
-        let inside = before..(before + width.input).min(self.line_pixels);
+    unsafe fn copy_line(&self, isa: Isa, from: *const u8, to: *mut u8) {
+        let WindowAxis { input, origin, .. } = self.windows.axes[2];
+        let before = origin.min(0).unsigned_abs().min(self.line_pixels);
+        let skipped = origin.max(0).unsigned_abs().min(input);
+        let count = (input - skipped).min(self.line_pixels - before);
+        let behind = (before + count) * self.pixel_bytes;
         // SAFETY: as granted by the caller.
         unsafe {
             to.write_bytes(self.zero_point, before * self.pixel_bytes);
-            let behind = inside.end * self.pixel_bytes;
             to.add(behind).write_bytes(self.zero_point, self.line_pixels * self.pixel_bytes - behind);
-            self.copy_pixels(from, to.add(before * self.pixel_bytes), inside);
+            let from = from.offset(skipped as isize * self.x[4]);
+            self.copy_pixels(isa, from, to.add(before * self.pixel_bytes), count);
         }
     }
 
     /// # Safety
-    /// As for [`copy_line`](Self::copy_line), for these pixels.
-    unsafe fn copy_pixels(&self, from: *const u8, to: *mut u8, pixels: Range<usize>) {
+    /// As for [`copy_line`](Self::copy_line), for that many pixels.
+    unsafe fn copy_pixels(&self, isa: Isa, from: *const u8, to: *mut u8, count: usize) {
         let [_, channel_step, _, _, pixel_step] = self.x;
-        let count = pixels.len();
-        let dense = channel_step == 1 || self.channels == 1;
+        let each = self.windows.channels;
+        let channels = each * self.windows.groups;
+        let dense = channel_step == 1 || channels == 1;
         // SAFETY: as granted by the caller.
         unsafe {
-            if dense && self.pixel_bytes == self.channels {
-                if pixel_step == self.channels as isize {
-                    std::ptr::copy_nonoverlapping(from, to, count * self.channels);
+            if dense && self.pixel_bytes == channels {
+                if pixel_step == channels as isize {
+                    std::ptr::copy_nonoverlapping(from, to, count * channels);
                 } else {
                     for i in 0..count {
                         let pixel = from.offset(i as isize * pixel_step);
-                        std::ptr::copy_nonoverlapping(pixel, to.add(i * self.channels), self.channels);
+                        std::ptr::copy_nonoverlapping(pixel, to.add(i * channels), channels);
                     }
                 }
                 return;
             }
-            if self.pixel_bytes != self.channels {
+            if channels == 3 && self.pixel_bytes == 3 && pixel_step == 1 {
+                interleave(isa, [0, 1, 2].map(|c| from.offset(c * channel_step)), to, count);
+                return;
+            }
+            if self.pixel_bytes != channels {
                 to.write_bytes(0, count * self.pixel_bytes);
             }
-            let each = self.channels / self.groups;
-            for channel in 0..self.channels {
+            for channel in 0..channels {
                 let at = channel / each * self.group_bytes + channel % each;
                 let plane = from.offset(channel as isize * channel_step);
                 for i in 0..count {

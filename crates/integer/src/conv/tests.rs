@@ -1,4 +1,4 @@
-use super::scalar::conv_sums;
+use super::scalar::{conv_sums, transpose_sums};
 use super::*;
 use crate::epilogue::tests::{numbers, outputs};
 use crate::{Epilogue, EpilogueSpec, Quantization};
@@ -6,7 +6,7 @@ use std::sync::Arc;
 use vedette_memory::AlignedBuffer;
 use vedette_runtime::ThreadPool;
 use vedette_simd::Isa;
-use vedette_tensor::conv::{AutoPad, ConvShape, WindowAttributes};
+use vedette_tensor::conv::{AutoPad, ConvShape, TransposeAttributes, TransposeShape, WindowAttributes};
 use vedette_tensor::{View, channels_last_strides, contiguous_strides};
 
 /// `[N, C, ...]`, output channels, groups, and per spatial axis kernel, stride, dilation, pads.
@@ -86,7 +86,7 @@ fn every_level_and_layout_computes_what_the_oracle_does() {
                     let laid = lay(&x, case.x, &strides);
                     let plan = ConvPlan::new(
                         threads,
-                        shape.clone(),
+                        &shape,
                         &strides,
                         zero_point,
                         weights.clone(),
@@ -108,6 +108,71 @@ fn every_level_and_layout_computes_what_the_oracle_does() {
                         isa.name()
                     );
                 }
+            }
+        }
+    }
+}
+
+/// Input channels and sizes; output channels, groups; kernel, stride, dilation, pad, output padding of every axis.
+const TRANSPOSED: &[(&[usize], usize, usize, [i64; 5])] = &[
+    // Side by side: each output pixel has one tap.
+    (&[1, 24, 5, 7], 6, 1, [2, 2, 1, 0, 0]),
+    (&[2, 5, 4, 3], 3, 1, [2, 2, 1, 0, 0]),
+    (&[1, 8, 4, 5], 8, 2, [2, 2, 1, 0, 0]),
+    // Overlapping, cut off, with phases that see nothing, dilated, over one axis and three.
+    (&[1, 8, 4, 5], 17, 1, [4, 2, 1, 1, 0]),
+    (&[1, 6, 5, 4], 6, 3, [3, 2, 1, 1, 1]),
+    (&[1, 4, 3, 3], 4, 1, [2, 3, 1, 0, 0]),
+    (&[1, 4, 4, 4], 4, 1, [3, 2, 2, 2, 0]),
+    (&[1, 4, 6, 6], 4, 1, [2, 2, 1, 3, 0]),
+    (&[1, 4, 9], 3, 1, [3, 1, 1, 1, 0]),
+    (&[1, 3, 2, 3, 2], 4, 1, [3, 2, 1, 0, 0]),
+];
+
+#[test]
+fn transposed_convolutions_compute_what_the_oracle_does() {
+    for (number, &(x_shape, out, groups, [kernel, stride, dilation, pad, end])) in
+        TRANSPOSED.iter().enumerate()
+    {
+        let rank = x_shape.len() - 2;
+        let mut w_shape = vec![x_shape[1], out / groups];
+        w_shape.extend(vec![kernel as usize; rank]);
+        let attributes = TransposeAttributes {
+            strides: vec![stride; rank],
+            dilations: vec![dilation; rank],
+            pads: vec![pad; 2 * rank],
+            output_padding: vec![end; rank],
+            output_shape: vec![],
+            auto_pad: AutoPad::NotSet,
+        };
+        let shape = TransposeShape::new(x_shape, &w_shape, groups as i64, &attributes).unwrap();
+        let bytes = |seed, n: usize| numbers(seed, n).iter().map(|&x| (x >> 17) as u8).collect::<Vec<u8>>();
+        let x = bytes(1, x_shape.iter().product());
+        let w: Vec<i8> = bytes(2, w_shape.iter().product()).iter().map(|&b| b as i8).collect();
+        let sums = transpose_sums(&shape, &x, &w, 99);
+        let multiplier: Vec<f32> = (0..out).map(|i| 1e-3 + i as f32 * 1e-4).collect();
+        let spec = EpilogueSpec {
+            multiplier: &multiplier,
+            output: Some(Quantization::new(0.25, 120).unwrap()),
+            ..EpilogueSpec::default()
+        };
+        let expected = outputs(&Epilogue::new(Isa::SCALAR, &spec), &sums, None);
+        for isa in Isa::available() {
+            let weights = Arc::new(TransposeWeights::new(isa, &shape, &View::of(&w_shape, &w), 99));
+            let multiplier = multiplier.repeat(TransposeWeights::repeats(&shape));
+            let epilogue =
+                Arc::new(Epilogue::new(isa, &EpilogueSpec { multiplier: &multiplier, ..spec.clone() }));
+            for strides in [contiguous_strides(x_shape), channels_last_strides(x_shape)] {
+                let laid = lay(&x, x_shape, &strides);
+                let plan =
+                    TransposePlan::new(3, &shape, &strides, 99, weights.clone(), epilogue.clone()).unwrap();
+                let mut scratch = AlignedBuffer::new(plan.scratch_bytes());
+                let mut out = AlignedBuffer::new(expected.len());
+                let arguments =
+                    ConvArguments { x: laid.as_ptr(), residual: std::ptr::null(), out: out.as_mut_ptr() };
+                // SAFETY: the buffers have the sizes the plan was made for.
+                unsafe { plan.run(&arguments, scratch.as_mut_slice(), &ThreadPool::new(3)) };
+                assert!(out.as_slice() == expected, "case {number} at {}", isa.name());
             }
         }
     }

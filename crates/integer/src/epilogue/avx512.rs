@@ -74,8 +74,7 @@ unsafe fn to_bytes<const RESIDUAL: bool, const BOUNDED: bool>(
         Some(r) => (_mm512_set1_epi32(r.zero_point().into()), _mm512_set1_ps(r.scale())),
         None => (_mm512_setzero_si512(), _mm512_setzero_ps()),
     };
-    let zero_point = i32::from(bytes.zero_point);
-    let (zero16, zero32) = (_mm512_set1_epi16(zero_point as i16), _mm512_set1_epi32(zero_point));
+    let zero16 = _mm512_set1_epi16(bytes.zero_point.into());
     let (low, high) = (bytes.low as i8, bytes.high as i8);
     // After packing, a 128-bit quarter holds four values of each of the four vectors.
     let order = _mm512_set_epi32(15, 11, 7, 3, 14, 10, 6, 2, 13, 9, 5, 1, 12, 8, 4, 0);
@@ -88,49 +87,88 @@ unsafe fn to_bytes<const RESIDUAL: bool, const BOUNDED: bool>(
         }
         _mm512_cvtps_epi32(v)
     };
-    for row in 0..block.rows {
-        let sums = block.sums.wrapping_add(row * block.sums_stride);
-        let out = block.out.wrapping_add(row * block.out_stride);
-        let residuals = block.residual.wrapping_add(row * block.residual_stride);
-        let mut column = 0;
-        // SAFETY: the sums and parameters of whole vectors are readable; outputs and residuals are touched only within
-        // the columns.
+    // The sums of 16 columns of a row, of which `columns` are left, as integers in steps of the output.
+    let part = |row: usize, column: usize| {
+        let lanes = lanes_of(block.columns - column);
+        // SAFETY: the sums and parameters of whole vectors are readable, the residuals within the columns.
         unsafe {
-            while column + 4 * LANES <= block.columns {
-                let part = |i: usize| {
-                    let at = column + i * LANES;
-                    integers(real::<RESIDUAL>(
-                        sums.add(at),
-                        (multiplier.add(at), bias.add(at)),
-                        (residuals.wrapping_add(at), residual_zero, residual_scale),
-                        !0,
-                    ))
-                };
-                let low_half = _mm512_adds_epi16(_mm512_packs_epi32(part(0), part(1)), zero16);
-                let high_half = _mm512_adds_epi16(_mm512_packs_epi32(part(2), part(3)), zero16);
-                let packed = _mm512_permutexvar_epi32(order, _mm512_packus_epi16(low_half, high_half));
-                let packed = _mm512_max_epu8(packed, _mm512_set1_epi8(low));
-                let packed = _mm512_min_epu8(packed, _mm512_set1_epi8(high));
-                _mm512_storeu_si512(out.add(column).cast(), packed);
-                column += 4 * LANES;
+            integers(real::<RESIDUAL>(
+                block.sums.add(row * block.sums_stride + column),
+                (multiplier.add(column), bias.add(column)),
+                (
+                    block.residual.wrapping_add(row * block.residual_stride + column),
+                    residual_zero,
+                    residual_scale,
+                ),
+                lanes,
+            ))
+        }
+    };
+    let pack = |[a, b, c, d]: [__m512i; 4]| {
+        let low_half = _mm512_adds_epi16(_mm512_packs_epi32(a, b), zero16);
+        let high_half = _mm512_adds_epi16(_mm512_packs_epi32(c, d), zero16);
+        let packed = _mm512_permutexvar_epi32(order, _mm512_packus_epi16(low_half, high_half));
+        let packed = _mm512_max_epu8(packed, _mm512_set1_epi8(low));
+        _mm512_min_epu8(packed, _mm512_set1_epi8(high))
+    };
+    let zero = _mm512_setzero_si512();
+    let out = |row: usize, column: usize| block.out.wrapping_add(row * block.out_stride + column);
+    let whole = block.columns / (4 * LANES) * (4 * LANES);
+    let rest = block.columns - whole;
+    // SAFETY: outputs are written within rows and columns only.
+    unsafe {
+        for row in 0..block.rows {
+            for column in (0..whole).step_by(4 * LANES) {
+                let at = |i: usize| part(row, column + i * LANES);
+                _mm512_storeu_si512(out(row, column).cast(), pack([at(0), at(1), at(2), at(3)]));
             }
-            while column < block.columns {
-                let lanes = lanes_of(block.columns - column);
-                let q = integers(real::<RESIDUAL>(
-                    sums.add(column),
-                    (multiplier.add(column), bias.add(column)),
-                    (residuals.wrapping_add(column), residual_zero, residual_scale),
-                    lanes,
-                ));
-                let q = _mm512_max_epi32(_mm512_add_epi32(q, zero32), _mm512_setzero_si512());
-                let packed = _mm512_cvtusepi32_epi8(q);
-                let packed = _mm_max_epu8(packed, _mm_set1_epi8(low));
-                let packed = _mm_min_epu8(packed, _mm_set1_epi8(high));
-                _mm_mask_storeu_epi8(out.add(column).cast(), lanes, packed);
-                column += LANES;
+            if rest > 2 * LANES {
+                let at = |i: usize| part(row, whole + i * LANES);
+                let last = if rest > 3 * LANES { at(3) } else { zero };
+                let packed = pack([at(0), at(1), at(2), last]);
+                _mm512_mask_storeu_epi8(out(row, whole).cast(), (1 << rest) - 1, packed);
             }
-            if let Some(table) = &bytes.table {
-                table::apply(epilogue.isa, table, out, block.columns);
+        }
+        // What is left of several rows fills the vectors, and the last row stands in for those that are not there.
+        let last = block.rows.saturating_sub(1);
+        if (1..=LANES).contains(&rest) {
+            for row in (0..block.rows).step_by(4) {
+                let at = |i: usize| part((row + i).min(last), whole);
+                let packed = pack([at(0), at(1), at(2), at(3)]);
+                let quarters = [
+                    _mm512_castsi512_si128(packed),
+                    _mm512_extracti32x4_epi32::<1>(packed),
+                    _mm512_extracti32x4_epi32::<2>(packed),
+                    _mm512_extracti32x4_epi32::<3>(packed),
+                ];
+                for (i, quarter) in quarters.into_iter().enumerate().take(block.rows - row) {
+                    _mm_mask_storeu_epi8(out(row + i, whole).cast(), lanes_of(rest), quarter);
+                }
+            }
+        } else if (LANES + 1..=2 * LANES).contains(&rest) {
+            let mask = if rest == 2 * LANES { !0 } else { (1 << rest) - 1 };
+            for row in (0..block.rows).step_by(2) {
+                let next = (row + 1).min(last);
+                let packed = pack([
+                    part(row, whole),
+                    part(row, whole + LANES),
+                    part(next, whole),
+                    part(next, whole + LANES),
+                ]);
+                _mm256_mask_storeu_epi8(out(row, whole).cast(), mask, _mm512_castsi512_si256(packed));
+                let upper = _mm512_extracti64x4_epi64::<1>(packed);
+                if row + 1 < block.rows {
+                    _mm256_mask_storeu_epi8(out(row + 1, whole).cast(), mask, upper);
+                }
+            }
+        }
+        if let Some(table) = &bytes.table {
+            if block.out_stride == block.columns {
+                table::apply(epilogue.isa, table, block.out, block.rows * block.columns);
+            } else {
+                for row in 0..block.rows {
+                    table::apply(epilogue.isa, table, out(row, 0), block.columns);
+                }
             }
         }
     }

@@ -28,8 +28,17 @@ impl Core {
     pub(super) fn new(threads: usize, a: &[usize], strides: &[isize], columns: Arc<PackedColumns>) -> Core {
         let depth = a.last().copied().unwrap_or(1);
         let outer = a.len().saturating_sub(1);
-        let axes: Vec<(usize, isize)> =
-            a[..outer].iter().copied().zip(strides[..outer].iter().copied()).collect();
+        // Outputs lie one after the other in C order, whatever the rows do.
+        let mut after = 1;
+        let mut axes: Vec<(usize, isize, isize)> = (0..outer)
+            .rev()
+            .map(|axis| {
+                let step = after;
+                after *= a[axis].max(1) as isize;
+                (a[axis], strides[axis], step)
+            })
+            .collect();
+        axes.reverse();
         let rows: usize = a[..outer].iter().product();
         let job = Job {
             units: rows,
@@ -56,11 +65,7 @@ impl Core {
 
     /// Where a row begins, in elements.
     pub(super) fn offset(&self, row: usize) -> isize {
-        let layout = &self.layout;
-        let (line, x) = (row / layout.width, row % layout.width);
-        layout.slices[line / layout.lines]
-            + (line % layout.lines) as isize * layout.line_step
-            + x as isize * layout.pixel_step
+        self.layout.at(row / self.layout.width, row % self.layout.width).input
     }
 
     /// Multiplies rows that lie `step` bytes apart, the first of `rows` at `base`.

@@ -17,7 +17,8 @@ pub fn pack_columns(isa: Isa, b: &View<'_>, zero_point: u8) -> PackedColumns {
         panic!("a matrix has two axes, got shape {:?}", b.shape())
     };
     let run: Vec<isize> = (0..depth as isize).map(|k| k * row_stride).collect();
-    let source = ColumnWeights { weights: b.as_ptr_of::<i8>(), column_stride, columns, runs: &[run] };
+    let columns: Vec<isize> = (0..columns as isize).map(|n| n * column_stride).collect();
+    let source = ColumnWeights { weights: b.as_ptr_of::<i8>(), columns: &columns, runs: &[run] };
     // SAFETY: the offsets are those of the view's own elements.
     unsafe { PackedColumns::new(isa, &source, zero_point) }
 }
@@ -100,7 +101,7 @@ impl MatMulPlan {
                     }
                     (scratch.0.add(rows.start * core.row_bytes()).cast_const(), core.row_bytes() as isize)
                 } else {
-                    (arguments.a.offset(core.offset(rows.start)), core.layout.pixel_step)
+                    (arguments.a.offset(core.offset(rows.start)), core.layout.pixel_step.input)
                 };
                 core.multiply((base, step), &*self.epilogue, outputs, rows, panels);
             }

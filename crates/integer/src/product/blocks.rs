@@ -36,6 +36,10 @@ pub(crate) struct Product<'a, F> {
 // SAFETY: the pointers are only used by `run`, whose caller answers for concurrent use.
 unsafe impl<F> Sync for Product<'_, F> {}
 
+/// Pixels below which weights are read too slowly for tiles to be worth it.
+#[cfg(target_arch = "x86_64")]
+const FEWEST_TILE_PIXELS: usize = 7;
+
 /// Bytes of rows that are kept in cache while one panel after another is computed for them.
 const ROW_BLOCK_BYTES: usize = 192 * 1024;
 
@@ -52,6 +56,7 @@ impl<F: Finish> Product<'_, F> {
     pub(crate) unsafe fn run(&self, lines: Range<usize>, panels: Range<usize>) {
         #[cfg(target_arch = "x86_64")]
         if self.columns.kernel().has_tile_registers
+            && self.width * lines.len() >= FEWEST_TILE_PIXELS
             && let Some(chunks) = super::kernel::amx::Chunks::new(self.words())
         {
             // SAFETY: as granted by the caller; the kernel is only chosen where the process may use tiles.

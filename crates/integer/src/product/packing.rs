@@ -17,12 +17,10 @@ pub(crate) const WORD: usize = 4;
 /// The weights of some columns, and how to find them.
 #[derive(Clone, Copy, Debug)]
 pub struct ColumnWeights<'a> {
-    /// The first weight of the first column.
+    /// What the offsets count from.
     pub weights: *const i8,
-    /// Weights from one column to the next.
-    pub column_stride: isize,
-    /// Columns.
-    pub columns: usize,
+    /// For every column its offset.
+    pub columns: &'a [isize],
     /// For every value of depth its offset; a run of depth is a slice.
     pub runs: &'a [Vec<isize>],
 }
@@ -51,15 +49,15 @@ impl PackedColumns {
     pub unsafe fn new(isa: Isa, source: &ColumnWeights<'_>, zero_point: u8) -> PackedColumns {
         let kernel = kernel(isa);
         let words: usize = source.runs.iter().map(|run| run.len().div_ceil(WORD)).sum();
-        let blocks = source.columns.div_ceil(BLOCK);
+        let blocks = source.columns.len().div_ceil(BLOCK);
         let mut packed = AlignedBuffer::new(blocks * words * BLOCK * WORD);
         let bytes = packed.as_mut_slice();
         let mut starts = vec![0i32; blocks * BLOCK];
         let mut totals = vec![0i32; blocks * BLOCK];
         let mut largest_sum = 0u32;
-        for column in 0..source.columns {
+        for (column, &offset) in source.columns.iter().enumerate() {
             let (block, lane) = (column / BLOCK, column % BLOCK);
-            let at = source.weights.wrapping_offset(column as isize * source.column_stride);
+            let at = source.weights.wrapping_offset(offset);
             let (mut word, mut total, mut magnitude) = (block * words, 0i32, 0u32);
             for run in source.runs {
                 for (i, &offset) in run.iter().enumerate() {
@@ -79,7 +77,16 @@ impl PackedColumns {
             true => (0..blocks).step_by(4).map(|first| first..blocks.min(first + 4)).collect(),
             false => split_evenly(blocks, kernel.widest()),
         };
-        PackedColumns { kernel, columns: source.columns, words, packed, starts, totals, largest_sum, panels }
+        PackedColumns {
+            kernel,
+            columns: source.columns.len(),
+            words,
+            packed,
+            starts,
+            totals,
+            largest_sum,
+            panels,
+        }
     }
 
     /// Columns.

@@ -12,7 +12,9 @@ mod transpose;
 pub(crate) use geometry::three;
 pub use geometry::{AutoPad, Axis, WindowAttributes, five};
 pub use plan::{ConvArguments, ConvPlan, ConvShape, ConvWeights};
-pub use transpose::{TransposeAttributes, TransposePlan, TransposeShape, TransposeWeights};
+pub use transpose::{
+    Axis as TransposeAxis, TransposeAttributes, TransposePlan, TransposeShape, TransposeWeights,
+};
 
 #[cfg(test)]
 mod tests;

@@ -30,13 +30,20 @@ pub struct TransposeAttributes {
     pub auto_pad: AutoPad,
 }
 
+/// One spatial axis of a transposed convolution.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Axis {
+pub struct Axis {
+    /// Input size.
     pub input: usize,
+    /// Output size.
     pub output: usize,
+    /// Taps of the kernel.
     pub kernel: usize,
+    /// Distance of the windows that inputs write.
     pub stride: usize,
+    /// Distance of taps.
     pub dilation: usize,
+    /// Positions cut off before the output.
     pub pad: usize,
 }
 
@@ -52,12 +59,12 @@ impl Axis {
     }
 
     /// Output positions of a phase.
-    fn positions(&self, phase: usize) -> usize {
+    pub fn positions(&self, phase: usize) -> usize {
         self.output.saturating_sub(phase).div_ceil(self.stride)
     }
 
     /// Taps that reach the output positions of a phase.
-    fn taps(&self, phase: usize) -> Vec<usize> {
+    pub fn taps(&self, phase: usize) -> Vec<usize> {
         (0..self.kernel)
             .filter(|tap| {
                 (phase + self.pad) as isize % self.stride as isize
@@ -83,12 +90,18 @@ impl Axis {
 /// Sizes of a transposed convolution, its spatial axes brought to three.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TransposeShape {
-    pub(super) batch: usize,
-    pub(super) groups: usize,
-    pub(super) in_channels: usize,
-    pub(super) out_channels: usize,
-    pub(super) axes: [Axis; 3],
-    pub(super) rank: usize,
+    /// Images.
+    pub batch: usize,
+    /// Groups of channels.
+    pub groups: usize,
+    /// Input channels of all groups.
+    pub in_channels: usize,
+    /// Output channels of all groups.
+    pub out_channels: usize,
+    /// Depth, height, width.
+    pub axes: [Axis; 3],
+    /// Spatial axes the tensors have.
+    pub rank: usize,
 }
 
 impl TransposeShape {
@@ -192,12 +205,12 @@ impl TransposeShape {
     }
 
     /// Whether the output pixels of an input pixel on a line are computed together, as columns of one product.
-    fn joins_columns(&self) -> bool {
+    pub fn joins_columns(&self) -> bool {
         self.axes[2].is_tiling() && self.groups == 1
     }
 
     /// Every phase, as a remainder for each axis.
-    fn phases(&self) -> impl Iterator<Item = [usize; 3]> {
+    pub fn phases(&self) -> impl Iterator<Item = [usize; 3]> {
         let [d, h, w] = self.axes.map(|axis| axis.stride.min(axis.output.max(1)));
         let w = if self.joins_columns() { 1 } else { w };
         (0..d * h * w).map(move |i| [i / (h * w), i / w % h, i % w])

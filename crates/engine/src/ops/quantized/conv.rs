@@ -49,7 +49,7 @@ impl Method {
     /// The place where a convolution's kernel is chosen.
     fn new(
         threads: usize,
-        shape: ConvShape,
+        shape: &ConvShape,
         x: &TensorSpec,
         zero_point: u8,
         packed: &PackedProduct<Weights>,
@@ -84,7 +84,7 @@ struct Conv {
     kernel: Option<Vec<i64>>,
     groups: i64,
     attributes: ProductAttributes,
-    forms: Forms<Weights>,
+    forms: Forms<Isa, Weights>,
 }
 
 fn conv(attributes: &Attributes) -> Result<Box<dyn Operator>, EngineError> {
@@ -110,7 +110,7 @@ impl Operator for Conv {
         let packed = self.forms.get(context.isa, || {
             let Some(view) = &w.value else { return Ok(None) };
             let weights = Weights::new(context.isa, &shape, view, zero_point);
-            let epilogue = self.attributes.epilogue(context, y[1], weights.largest_sum())?;
+            let epilogue = self.attributes.epilogue(context, y[1], weights.largest_sum(), 1)?;
             let bytes = weights.bytes() + epilogue.bytes();
             let form = PackedProduct { weights: Arc::new(weights), epilogue: Arc::new(epilogue) };
             Ok::<_, EngineError>(Some((form, bytes)))
@@ -118,7 +118,7 @@ impl Operator for Conv {
         let packed = packed.ok_or_else(|| EngineError::Invalid("the weights are not known".to_owned()))?;
         let output = TensorSpec::channels_last(dtype, &y);
         let work = shape.work();
-        let method = Method::new(context.threads, shape, x, zero_point, &packed)?;
+        let method = Method::new(context.threads, &shape, x, zero_point, &packed)?;
         let mut scratch = ScratchPlan::default();
         let own_scratch = reserve(&mut scratch, method.scratch_bytes())?;
         let residual = Residual::new(context, vedette_tensor::DType::U8, &output, &mut scratch)?;

@@ -35,7 +35,7 @@ fn output_shape(context: &PlanContext<'_>) -> Result<(Dims, usize), EngineError>
 
 struct MatMul {
     attributes: ProductAttributes,
-    forms: Forms<PackedColumns>,
+    forms: Forms<Isa, PackedColumns>,
 }
 
 fn matmul(attributes: &Attributes) -> Result<Box<dyn Operator>, EngineError> {
@@ -52,7 +52,7 @@ impl Operator for MatMul {
         let packed = self.forms.get(context.isa, || {
             let Some(view) = &context.input(WEIGHTS)?.value else { return Ok(None) };
             let weights = pack_columns(context.isa, view, self.attributes.zero_point);
-            let epilogue = self.attributes.epilogue(context, columns, weights.largest_sum())?;
+            let epilogue = self.attributes.epilogue(context, columns, weights.largest_sum(), 1)?;
             let bytes = weights.bytes() + epilogue.bytes();
             let form = PackedProduct { weights: Arc::new(weights), epilogue: Arc::new(epilogue) };
             Ok::<_, EngineError>(Some((form, bytes)))

@@ -3,6 +3,7 @@
 mod channels_last;
 mod concat;
 mod conv;
+mod conv_transpose;
 mod elementwise;
 mod matmul;
 mod parameters;
@@ -19,6 +20,7 @@ use super::Build;
 pub(super) const GROUPS: &[&[(&str, Build)]] = &[
     concat::OPERATORS,
     conv::OPERATORS,
+    conv_transpose::OPERATORS,
     elementwise::OPERATORS,
     matmul::OPERATORS,
     pool::OPERATORS,

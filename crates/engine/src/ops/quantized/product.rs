@@ -6,7 +6,6 @@ use crate::op::{EngineError, PlanContext, RunContext, TensorSpec};
 use crate::ops::planning::expect_dtype;
 use crate::ops::scratch::{ScratchPlan, ScratchTensor};
 use vedette_integer::{Epilogue, EpilogueSpec, Quantization};
-use vedette_simd::Isa;
 use vedette_tensor::movement::Copy;
 use vedette_tensor::{Activation, DType, View};
 
@@ -14,7 +13,7 @@ use vedette_tensor::{Activation, DType, View};
 pub(super) const WEIGHTS: usize = 1;
 const MULTIPLIER: usize = 2;
 const BIAS: usize = 3;
-const RESIDUAL: usize = 4;
+pub(super) const RESIDUAL: usize = 4;
 const TABLE: usize = 5;
 
 /// Inputs that are held in packed form once weights are.
@@ -69,15 +68,16 @@ impl ProductAttributes {
         Ok(())
     }
 
-    /// The epilogue for sums of `channels` columns that are at most `largest_sum`.
+    /// The epilogue for sums of `channels` columns, `repeats` times, that are at most `largest_sum`.
     pub(super) fn epilogue(
         &self,
         context: &PlanContext<'_>,
         channels: usize,
         largest_sum: u32,
+        repeats: usize,
     ) -> Result<Epilogue, EngineError> {
-        let multiplier = vector(context, MULTIPLIER, channels)?.unwrap_or_default();
-        let bias = vector(context, BIAS, channels)?;
+        let multiplier = vector(context, MULTIPLIER, channels)?.unwrap_or_default().repeat(repeats);
+        let bias = vector(context, BIAS, channels)?.map(|bias| bias.repeat(repeats));
         let table = table(context, TABLE)?;
         let spec = EpilogueSpec {
             multiplier: &multiplier,
@@ -188,7 +188,7 @@ pub(super) struct PackedProduct<W> {
 }
 
 /// What packed forms are kept by.
-pub(super) type Forms<W> = crate::ops::packed::Packed<Isa, PackedProduct<W>>;
+pub(super) type Forms<K, W> = crate::ops::packed::Packed<K, PackedProduct<W>>;
 
 #[cfg(test)]
 mod tests;

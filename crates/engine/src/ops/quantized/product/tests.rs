@@ -197,6 +197,37 @@ fn a_product_with_rows_quantized_as_they_come_is_close_to_the_float_one() {
 }
 
 #[test]
+fn a_transposed_convolution_follows_its_formula() {
+    let node = Node {
+        op: "QuantizedConvTranspose",
+        attributes: json!({
+            "strides": [2, 2], "kernel_shape": [2, 2], "x_zero_point": 30, "y_scale": 0.5, "y_zero_point": 100,
+        }),
+        inputs: vec![(0, bytes(&[1, 4, 3, 5], 1))],
+        constants: vec![
+            (1, weights(&[4, 6, 2, 2], 2)),
+            (2, floats((0..6).map(|i| 1e-3 + i as f32 * 1e-3))),
+            (3, floats((0..6).map(|i| i as f32))),
+            (5, Tensor::from_slice(&[256], &std::array::from_fn::<u8, 256, _>(|i| 255 - i as u8))),
+        ],
+    };
+    let y = node.run_everywhere();
+    assert_eq!(y.shape(), [1, 6, 6, 10]);
+    let (x, w) = (node.inputs[0].1.slice::<u8>(), node.constants[0].1.slice::<i8>());
+    for (i, &found) in y.slice::<u8>().iter().enumerate() {
+        let (o, row, column) = (i / 60, i / 10 % 6, i % 10);
+        let sum: i32 = (0..4)
+            .map(|c| {
+                let value = i32::from(x[(c * 3 + row / 2) * 5 + column / 2]) - 30;
+                value * i32::from(w[((c * 6 + o) * 2 + row % 2) * 2 + column % 2])
+            })
+            .sum();
+        let f = sum as f32 * (1e-3 + o as f32 * 1e-3) + o as f32;
+        assert_eq!(found, 255 - ((f * 2.0).round_ties_even() as i32 + 100).clamp(0, 255) as u8);
+    }
+}
+
+#[test]
 fn what_makes_no_sense_is_refused_with_its_value() {
     let with = |mut node: Node, name: &str, value: Value| {
         node.attributes[name] = value;
