@@ -293,7 +293,7 @@ class Watcher:
             self._look(watched, frame)
 
     def _open_again(self, watched: _Watched, error: SourceError) -> None:
-        """Try until the source is back or the watch ends: a screen that changed its size, a folder on a network."""
+        """Try until the source is back or the watch ends, as after a screen has changed its size."""
         health = watched.health
         health.state = "lost"
         self._note(watched, "lost", str(error))
