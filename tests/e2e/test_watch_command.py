@@ -53,12 +53,19 @@ def test_what_is_seen_is_told_kept_found_and_forgotten(
     assert b"swordfish" not in store.read_bytes()
 
 
-def test_full_frame_reading_is_a_way_back(vedette: Command, frames: Path) -> None:
+def test_each_way_back_tells_the_same(vedette: Command, frames: Path) -> None:
     runs = []
-    for switch in ([], ["--full-frame"]):
-        done = vedette("watch", frames, "--json", "--no-store", *switch)
-        runs.append([(e["event"], e["text"]) for e in map(json.loads, done.stdout.decode().splitlines())])
-    assert sorted(runs[0]) == sorted(runs[1])
+    for switch, backend in (
+        ([], "native"),
+        (["--full-frame"], "native"),
+        (["--engine", "onnxruntime"], "native"),
+        ([], "numpy"),
+    ):
+        done = vedette("watch", frames, "--json", "--no-store", *switch, VEDETTE_BACKEND=backend)
+        told = [json.loads(line) for line in done.stdout.decode().splitlines()]
+        runs.append(sorted((event["frame"], event["event"], event["text"]) for event in told))
+    assert runs[0]
+    assert runs[1:] == runs[:1] * 3
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")

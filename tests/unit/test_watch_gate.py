@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from vedette import _native, runtime
 from vedette.errors import InputError
+from vedette.ocr.memory import FrameMemory
 from vedette.sources import Frame
 from vedette.watch.gate import Gate
 from vedette.watch.reference_gate import ReferenceGate
@@ -148,6 +149,27 @@ def test_wrong_images_are_refused() -> None:
         gate.accept(noise((8, 9, 3)))
     with pytest.raises(InputError, match="256"):
         _native.ChangeGate(0, False)
+
+
+@pytest.mark.parametrize("backend", runtime.BACKENDS)
+def test_frames_are_known_again_by_their_tiles(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VEDETTE_BACKEND", backend)
+    memory: FrameMemory[str] = FrameMemory(2)
+    frames = [noise((100, 70, 3), seed) for seed in range(3)]
+    assert memory.recall(frames[0]) is None
+    for number, frame in enumerate(frames):
+        memory.remember(frame, [f"line {number}"])
+    changed = frames[1].copy()
+    changed[99, 69] ^= 1
+    recalled = memory.recall(changed)
+    assert recalled is not None
+    lines, differing = recalled
+    assert lines == ["line 1"]
+    assert np.argwhere(differing).tolist() == [[3, 2]]
+    forgotten = memory.recall(frames[0])
+    assert forgotten is not None
+    assert forgotten[1].all(), "the oldest of three is forgotten"
+    assert memory.recall(noise((100, 71, 3))) is None
 
 
 def test_hashes_of_tiles() -> None:

@@ -139,6 +139,7 @@ class IncrementalReader:
         self._lines: list[_Known] = []
         self._shape: tuple[int, ...] | None = None
         self._numbers = itertools.count(1)
+        self._moved: frozenset[int] = frozenset()
         self.counts = ReadingCounts()
         self.numbers: tuple[int, ...] = ()
 
@@ -178,6 +179,7 @@ class IncrementalReader:
                 kept, dirty = self._undisturbed(list(lines), mask, TILE)
                 tile = TILE
         quads, kept = self._detect(image, kept, dirty, tile)
+        self.counts.kept += sum(line.number not in self._moved for line in kept)
         fresh = self._recognise(image, quads)
         self._lines = [*kept, *fresh]
         self._shape = image.shape
@@ -188,8 +190,7 @@ class IncrementalReader:
     def _carry_over(self, change: Change) -> tuple[list[_Known], NDArray[np.bool_]]:
         """The old lines that still stand or were moved, and the tiles that this does not explain."""
         dirty = change.mask.copy()
-        gone: list[_Known] = []
-        kept: list[_Known] = []
+        self._moved = frozenset()
         if change.moves and dirty.any():
             moved, dirty = self._follow(change)
             numbers = {line.number for line in moved}
@@ -198,6 +199,7 @@ class IncrementalReader:
             kept = moved + [line for line, same in zip(stay, still, strict=True) if same]
             gone = [line for line, same in zip(stay, still, strict=True) if not same]
             self.counts.moved += len(moved)
+            self._moved = frozenset(numbers)
             # What the edge of the moved part left of a line is looked for where the line would be.
             cut = np.zeros_like(dirty)
             _mark(cut, change.tile, [line.moved(change.moves[0]).box for line in gone])

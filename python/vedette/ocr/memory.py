@@ -11,7 +11,7 @@ from typing import Generic, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from vedette import _native
+from vedette import _native, runtime
 from vedette.ocr.geometry import Quads
 from vedette.ocr.recogniser import Reading
 
@@ -94,7 +94,7 @@ class FrameMemory(Generic[Known]):
         """Keep what was read in a frame, in place of the frame most like it if that is nearly the same."""
         if self._capacity == 0:
             return
-        hashes = _native.tile_hashes(image, TILE)
+        hashes = tile_hashes(image)
         kept = [
             frame
             for frame in self._frames
@@ -107,10 +107,23 @@ class FrameMemory(Generic[Known]):
         alike = [frame for frame in self._frames if frame.shape == image.shape]
         if not alike:
             return None
-        hashes = _native.tile_hashes(image, TILE)
+        hashes = tile_hashes(image)
         masks = [_differing(frame.hashes, hashes) for frame in alike]
         best = min(range(len(alike)), key=lambda index: int(masks[index].sum()))
         return alike[best].lines, masks[best]
+
+
+def tile_hashes(image: NDArray[np.uint8]) -> NDArray[np.uint64]:
+    """128 bits for each tile, shape ``(rows, columns, 2)``; equal tiles have equal ones."""
+    if runtime.backend() == "native":
+        return _native.tile_hashes(image, TILE)
+    rows, columns = -(-image.shape[0] // TILE), -(-image.shape[1] // TILE)
+    hashes = np.empty((rows, columns, 2), np.uint64)
+    for row, column in np.ndindex(rows, columns):
+        tile = image[row * TILE : (row + 1) * TILE, column * TILE : (column + 1) * TILE]
+        digest = hashlib.blake2b(tile.tobytes(), digest_size=16).digest()
+        hashes[row, column] = np.frombuffer(digest, np.uint64)
+    return hashes
 
 
 def _differing(a: NDArray[np.uint64], b: NDArray[np.uint64]) -> NDArray[np.bool_]:
