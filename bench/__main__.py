@@ -1,6 +1,7 @@
 """Run groups of measurements: ``python -m bench [GROUP ...] [--threads 1 2] [--pairs 20] [--json FILE]``.
 
 model   each network: Vedette against ONNX Runtime
+quantize  in integers: Vedette against ONNX Runtime and OpenVINO
 ocr     whole screens: Vedette against RapidOCR
 image   each operation against OpenCV and NumPy, level by level
 watch   a screen watched for a minute: Vedette against RapidOCR on every frame; the full form is bench.watch
@@ -24,11 +25,11 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from bench import flow, image, import_time, memory, model, ocr, watch
+from bench import flow, image, import_time, memory, model, ocr, quantize, watch
 from bench.pairs import Record
 from vedette import runtime
 
-GROUPS = ("model", "ocr", "watch", "image", "flow", "memory", "import", "size")
+GROUPS = ("model", "quantize", "ocr", "watch", "image", "flow", "memory", "import", "size")
 ROOT = Path(__file__).parent.parent
 
 
@@ -75,7 +76,7 @@ def main() -> None:
                 print(size_line(records[-1]))
             case _:
                 print(HEADER)
-                source = {"model": model, "ocr": ocr, "memory": memory}[group]
+                source = {"model": model, "quantize": quantize, "ocr": ocr, "memory": memory}[group]
                 for record in source.run(chosen.threads, chosen.pairs):
                     records.append(record.to_dict())
                     print(pair_line(record), flush=True)

@@ -1,4 +1,4 @@
-"""Reading scans with known text: ``python -m bench.reading FOLDER [--threads 1] [--models NAME]``.
+"""Reading scans with known text: ``python -m bench.reading FOLDER [--threads 1] [--precision auto fast]``.
 
 The folder holds images and, for each, a CSV file of the same name with rows of eight corner coordinates and
 the text of a line, as in the ICDAR 2019 SROIE receipts. Vedette and RapidOCR read them with the same models,
@@ -57,6 +57,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--models", default="ppocr-v6-small")
+    parser.add_argument("--precision", nargs="+", default=["auto"], help="of Vedette, one after the other")
     parser.add_argument("--each", action="store_true", help="a row for every image too")
     chosen = parser.parse_args()
     images = sorted(
@@ -73,8 +74,9 @@ def main() -> None:
     )
     print(f"{'':14}{'words':>9}{'tokens':>9}{'CPU s':>9}{'wall s':>9}{'peak MB':>9}")
     read: dict[str, list[str]] = {}
-    for side in ("vedette-ocr", "rapidocr"):
-        worker = Worker(side, **settings)
+    sides = [(name, "vedette-ocr", {"precision": name}) for name in chosen.precision]
+    for side, kind, more in [*sides, ("rapidocr", "rapidocr", {})]:
+        worker = Worker(kind, **settings, **more)
         read[side] = worker.result()
         wall, cpu = worker.turn()
         peak = worker.finish()

@@ -27,11 +27,11 @@ TURN_S = 0.1
 REST_S = 0.02
 
 
-def vedette_model(path: str, x: str, threads: int, output: str) -> Side:
+def vedette_model(path: str, x: str, threads: int, output: str, precision: str = "float32") -> Side:
     """A model on Vedette's engine."""
     import vedette
 
-    model = vedette.load(path, threads=threads)
+    model = vedette.load(path, threads=threads, precision=precision)
     array = np.load(x)
     return lambda: model(array), lambda: _saved(model(array), output)
 
@@ -47,11 +47,21 @@ def onnxruntime_model(path: str, x: str, threads: int, output: str) -> Side:
     return lambda: session.run(None, feed), lambda: _saved(session.run(None, feed)[0], output)
 
 
-def vedette_ocr(images: list[str], threads: int, models: str) -> Side:
+def openvino_model(path: str, x: str, threads: int, output: str) -> Side:
+    """A model on OpenVINO, with its defaults but for the number of threads: bfloat16 where the CPU has it."""
+    import openvino
+
+    settings = {"INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY"}
+    compiled = openvino.Core().compile_model(path, "CPU", settings)
+    request, array = compiled.create_infer_request(), np.load(x)
+    return lambda: request.infer([array]), lambda: _saved(request.infer([array])[0], output)
+
+
+def vedette_ocr(images: list[str], threads: int, models: str, precision: str = "auto") -> Side:
     """Whole images read by Vedette."""
     import vedette
 
-    reader = vedette.ocr.Reader(models=models, threads=threads)
+    reader = vedette.ocr.Reader(models=models, threads=threads, precision=precision)
     arrays = [vedette.image.load(path) for path in images]
 
     def read() -> list[str]:
@@ -111,6 +121,7 @@ def _saved(output: Any, path: str) -> str:
 SIDES: dict[str, Callable[..., Side]] = {
     "vedette-model": vedette_model,
     "onnxruntime": onnxruntime_model,
+    "openvino": openvino_model,
     "vedette-ocr": vedette_ocr,
     "rapidocr": rapidocr_ocr,
     **memory.SIDES,

@@ -43,8 +43,8 @@ class Search:
     ) -> None:
         self.prepared, self.recipe, self.samples = _with_logits(prepared), recipe, samples
         self.threads = threads
-        self.default = default_precisions(prepared)
-        self.original = self.measure(in_float(prepared, {}))
+        self.default = default_precisions(self.prepared)
+        self.original = self.measure(in_float(self.prepared, {}))
         self.alone: dict[str, float] = {}
 
     def graph(self, precisions: Mapping[str, str], prepared: Graph | None = None) -> Graph:
