@@ -124,7 +124,10 @@ class Search:
         if not self.alone:
             self.sensitivities(progress)
         labels = {node.output: node.label for node in self.prepared.nodes}
-        cost = {value: self.original.nodes.get(labels[value], 1.0) + 1.0 for value in self.default}
+        times = {value: self.original.nodes.get(labels[value], 0.0) for value in self.default}
+        # A node by itself in float also costs the steps from integers and back, however small it is.
+        conversion = 1.0 + sum(times.values()) / len(times)
+        cost = {value: time + conversion for value, time in times.items()}
         order = sorted(self.default, key=lambda value: self.alone[value] / cost[value], reverse=True)
         # Errors do not fall evenly: the fewest that suffice are looked for from below, in doubling strides.
         low, high = 0, 1
