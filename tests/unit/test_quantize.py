@@ -125,7 +125,7 @@ def test_calibration_may_be_a_stream_of_anything(path: Path) -> None:
     made = vd.quantize(path, stream(), precision="fast", progress=lambda *step: steps.append(step))
     assert made.report is not None
     assert made.report.inputs == 20
-    assert steps[-1][:2] == ("calibrate", 20)
+    assert ("calibrate", 20, 20) in steps
 
 
 def test_other_precisions(path: Path) -> None:
