@@ -85,6 +85,7 @@ def targets() -> Iterator[Target]:
                 off = max(1 - record["least"], record["most"] - 1)
                 beside = ", beside a busy process" if compete else ""
                 note = f"{record['least']:.0%} to {record['most']:.0%}"
+                note += "; the machine gave no more" if record["starved"] else ""
                 case = f"budget {share} %, {kind}{beside}: farthest off"
                 yield Target(case, 100 * off, "%", 10, False, note)
 
