@@ -6,6 +6,7 @@
 //! operation by itself.
 
 pub mod conv;
+pub mod blocks;
 pub mod elementwise;
 mod epilogue;
 pub mod matmul;

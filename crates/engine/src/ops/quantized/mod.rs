@@ -1,5 +1,6 @@
 //! Operators on quantised activations: u8 tensors whose scales and zero points are attributes.
 
+mod blocks;
 mod channels_last;
 mod concat;
 mod conv;
@@ -18,6 +19,7 @@ use super::Build;
 
 /// One table for each group.
 pub(super) const GROUPS: &[&[(&str, Build)]] = &[
+    blocks::OPERATORS,
     concat::OPERATORS,
     conv::OPERATORS,
     conv_transpose::OPERATORS,

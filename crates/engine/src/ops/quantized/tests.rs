@@ -357,3 +357,44 @@ fn numbers_become_bytes_and_back_by_tensor_channel_and_block() {
     let wrong = refusal("QuantizeLinear", &[view(), scales_of()], json!({"axis": -1, "block_size": 3}));
     assert!(wrong.contains("for these blocks"), "{wrong}");
 }
+
+#[test]
+fn weights_by_blocks_multiply_any_rows() {
+    let (n, groups, group) = (20, 3, 16);
+    let b = bytes(n * groups * group / 2, 8);
+    let scales: Vec<f32> = bytes(n * groups, 4).iter().map(|&x| f32::from(x) * 0.001).collect();
+    let zeros: Vec<u8> = bytes(n * groups, 5).iter().map(|x| x % 16).collect();
+    let bias: Vec<f32> = (0..n).map(|i| i as f32 * 0.5).collect();
+    let x: Vec<f32> = bytes(2 * 5 * groups * group, 6).iter().map(|&x| f32::from(x) - 99.0).collect();
+    let given = || {
+        [
+            Given::Input(View::of(&[2, 5, groups * group], &x)),
+            Given::Constant(Tensor::from_slice(&[n, groups, group / 2], &b)),
+            floats(&[n, groups], &scales),
+            Given::Constant(Tensor::from_slice(&[n, groups], &zeros)),
+            floats(&[n], &bias),
+        ]
+    };
+    let attributes = json!({"bits": 4, "group_size": group, "activation": {"kind": "relu"}});
+    let out = run("BlockQuantizedMatMul", &given(), attributes.clone(), 1);
+    assert_eq!(out[0].shape(), [2, 5, n]);
+    let depth = groups * group;
+    for (i, &y) in out[0].slice::<f32>().iter().enumerate() {
+        let (row, column) = (&x[i / n * depth..][..depth], i % n);
+        let (mut exact, mut bound) = (bias[column], 1e-3f32);
+        for (k, &x) in row.iter().enumerate() {
+            let q = b[(column * depth + k) / 2] >> (k % 2 * 4) & 15;
+            let entry = column * groups + k / group;
+            let w = (f32::from(q) - f32::from(zeros[entry])) * scales[entry];
+            exact += x * w;
+            // Half a step of rounding of each activation, of which none is above 156.
+            bound += w.abs() * 156.0 / 127.0 * 0.51;
+        }
+        assert!((y - exact.max(0.0)).abs() <= bound, "{y} {exact} {bound}");
+    }
+    let wrong = refusal("BlockQuantizedMatMul", &given(), json!({"bits": 8, "group_size": group}));
+    assert!(wrong.contains("packed weights"), "{wrong}");
+    let mut free = given();
+    free[1] = Given::Input(View::of(&[n, groups, group / 2], &b));
+    assert!(refusal("BlockQuantizedMatMul", &free, attributes).contains("no constants"));
+}
