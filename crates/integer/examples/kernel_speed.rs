@@ -4,15 +4,17 @@ use std::hint::black_box;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use vedette_integer::blocks::{BlockMatMulPlan, BlockWeights};
+use vedette_integer::depthwise::{DepthwiseArguments, DepthwisePlan, DepthwiseWeights};
 use vedette_integer::elementwise::{Bytes, add, dequantize, lookup, multiply, quantize};
 use vedette_integer::pool::{
     ByteReduction, GlobalAveragePlan, Mean, MeanOutput, PoolPlan, SqueezeExciteArguments, SqueezeExcitePlan,
 };
 use vedette_integer::resize::{ResizePlan, identity};
-use vedette_integer::{Quantization, Requantize};
+use vedette_integer::{Epilogue, EpilogueSpec, Quantization, Requantize};
 use vedette_runtime::ThreadPool;
 use vedette_simd::Isa;
-use vedette_tensor::conv::{AutoPad, WindowAttributes};
+use vedette_tensor::conv::{AutoPad, ConvShape, WindowAttributes};
+use vedette_tensor::elementwise::Kernel;
 use vedette_tensor::pool::PoolShape;
 use vedette_tensor::resize::{Coordinates, Interpolation, Sampling};
 use vedette_tensor::{Activation, View};
@@ -64,6 +66,7 @@ fn main() {
             let report = Report { filter: filter.clone(), isa, threads };
             elementwise(&report);
             pools(&report);
+            depthwise(&report);
             blocks(&report);
         }
     }
@@ -93,28 +96,45 @@ fn elementwise(report: &Report) {
         let (mut to8, mut to32) = (vec![0u8; n], vec![0f32; n]);
         let pointer = |x: &[u8]| x.as_ptr().cast_mut();
         let size = format!("{} Ki", n >> 10);
-        // SAFETY (all): n elements of the kernel's types at each pointer.
         let kernel = quantize(isa, Bytes::U8, 0.037, 100);
-        report.rate(&format!("quantize {size}"), 5 * n, "GB/s", || unsafe {
-            kernel.run_raw([to8.as_mut_ptr(), floats.as_ptr().cast_mut().cast()], n);
-        });
+        run(
+            report,
+            &format!("quantize {size}"),
+            5 * n,
+            &kernel,
+            [to8.as_mut_ptr(), floats.as_ptr().cast_mut().cast()],
+            n,
+        );
         let kernel = dequantize(isa, Bytes::U8, 0.037, 100);
-        report.rate(&format!("dequantize {size}"), 5 * n, "GB/s", || unsafe {
-            kernel.run_raw([to32.as_mut_ptr().cast(), pointer(&x)], n);
-        });
+        run(
+            report,
+            &format!("dequantize {size}"),
+            5 * n,
+            &kernel,
+            [to32.as_mut_ptr().cast(), pointer(&x)],
+            n,
+        );
         let kernel = lookup(isa, std::array::from_fn(|i| 255 - i as u8));
-        report.rate(&format!("lookup {size}"), 2 * n, "GB/s", || unsafe {
-            kernel.run_raw([to8.as_mut_ptr(), pointer(&x)], n);
-        });
+        run(report, &format!("lookup {size}"), 2 * n, &kernel, [to8.as_mut_ptr(), pointer(&x)], n);
+        let both = [to8.as_mut_ptr(), pointer(&x), pointer(&y)];
         let kernel = add(isa, q(0.01, 90), q(0.03, 50), to);
-        report.rate(&format!("add {size}"), 3 * n, "GB/s", || unsafe {
-            kernel.run_raw([to8.as_mut_ptr(), pointer(&x), pointer(&y)], n);
-        });
+        run(report, &format!("add {size}"), 3 * n, &kernel, both, n);
         let kernel = multiply(isa, q(0.01, 90), q(0.03, 50), to);
-        report.rate(&format!("multiply {size}"), 3 * n, "GB/s", || unsafe {
-            kernel.run_raw([to8.as_mut_ptr(), pointer(&x), pointer(&y)], n);
-        });
+        run(report, &format!("multiply {size}"), 3 * n, &kernel, both, n);
     }
+}
+
+/// Times a kernel on `n` elements at each pointer.
+fn run<const N: usize>(
+    report: &Report,
+    name: &str,
+    moved: usize,
+    kernel: &Kernel<N>,
+    pointers: [*mut u8; N],
+    n: usize,
+) {
+    // SAFETY: the callers' arrays have n elements of the kernel's types.
+    report.rate(name, moved, "GB/s", || unsafe { kernel.run_raw(pointers, n) });
 }
 
 fn pools(report: &Report) {
@@ -248,5 +268,58 @@ fn blocks(report: &Report) {
             report.rate(&name, weights.bytes(), "GB/s", &mut run);
             report.rate(&name, rows * n * n, "GMAC/s", &mut run);
         }
+    }
+}
+
+fn depthwise(report: &Report) {
+    let (isa, threads, pool) = (report.isa, report.threads, ThreadPool::new(report.threads));
+    let cases = [
+        (128, 56, 3, 1),
+        (32, 112, 3, 1),
+        (96, 112, 3, 2),
+        (144, 56, 3, 1),
+        (384, 14, 3, 1),
+        (960, 7, 3, 1),
+        (128, 28, 5, 1),
+        (256, 28, 5, 2),
+        (16, 240, 3, 1),
+    ];
+    for (channels, size, kernel, stride) in cases {
+        let attributes = WindowAttributes {
+            strides: vec![stride as i64; 2],
+            dilations: Vec::new(),
+            pads: vec![kernel as i64 / 2; 4],
+            auto_pad: AutoPad::NotSet,
+            ceil_mode: false,
+        };
+        let x_shape = [1, channels, size, size];
+        let shape = ConvShape::new(&x_shape, &[channels, 1, kernel, kernel], channels as i64, &attributes);
+        let shape = shape.unwrap_or_else(|error| panic!("{error}"));
+        let x = bytes(channels * size * size);
+        let w: Vec<i8> = bytes(channels * kernel * kernel).into_iter().map(|w| w as i8).collect();
+        let weights = DepthwiseWeights::new(isa, &shape, &View::of(&[w.len()], &w), 100);
+        let multiplier = vec![1e-4; channels];
+        let spec = EpilogueSpec {
+            multiplier: &multiplier,
+            bias: Some(&multiplier),
+            clamp: Some((0.0, 6.0)),
+            output: Quantization::new(0.02, 0).ok(),
+            largest_sum: Some(weights.largest_sum()),
+            ..EpilogueSpec::default()
+        };
+        let epilogue = Arc::new(Epilogue::new(isa, &spec));
+        let strides = vedette_tensor::channels_last_strides(&x_shape);
+        let plan = DepthwisePlan::new(threads, &shape, &strides, 100, Arc::new(weights), epilogue);
+        let plan = plan.unwrap_or_else(|error| panic!("{error}"));
+        let outputs: usize = shape.output().iter().product();
+        let mut out = vec![0u8; outputs];
+        let mut scratch = vedette_memory::AlignedBuffer::new(plan.scratch_bytes());
+        let name = format!("depthwise {channels}x{size}x{size} {kernel}x{kernel} s{stride}");
+        report.rate(&name, outputs * kernel * kernel, "GMAC/s", || {
+            let arguments =
+                DepthwiseArguments { x: x.as_ptr(), residual: std::ptr::null(), out: out.as_mut_ptr() };
+            // SAFETY: as planned.
+            unsafe { plan.run(&arguments, scratch.as_mut_slice(), &pool) };
+        });
     }
 }

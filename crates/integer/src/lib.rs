@@ -7,6 +7,7 @@
 
 pub mod conv;
 pub mod blocks;
+pub mod depthwise;
 pub mod elementwise;
 mod epilogue;
 pub mod matmul;

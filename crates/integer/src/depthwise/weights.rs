@@ -1,0 +1,162 @@
+use super::CHANNELS;
+use vedette_memory::AlignedBuffer;
+use vedette_simd::{Isa, Level, features};
+use vedette_tensor::View;
+use vedette_tensor::conv::{Axis, ConvShape};
+
+/// Weights `[C, 1, ...]` of a depthwise convolution, packed for the kernel that reads them.
+#[derive(Debug)]
+pub struct DepthwiseWeights {
+    isa: Isa,
+    channels: usize,
+    /// Output lines that share the lines they are computed from.
+    lines: usize,
+    form: Form,
+    largest_sum: u32,
+}
+
+#[derive(Debug)]
+enum Form {
+    /// `[taps][channels]`, channels padded to whole blocks.
+    Plain(AlignedBuffer),
+    /// For every block of channels: first sums i32 `[4][16]`, then `[lines][kernel width][quads][4][64]`, four vertical
+    /// taps of each channel together.
+    Interleaved { packed: AlignedBuffer, quads: usize, width: usize },
+}
+
+impl DepthwiseWeights {
+    /// Packs weights for a level; sums are taken of `x - zero_point`.
+    ///
+    /// # Panics
+    /// Where the view is not `s8` of the shape of a depthwise convolution.
+    pub fn new(isa: Isa, shape: &ConvShape, w: &View<'_>, zero_point: u8) -> DepthwiseWeights {
+        let (channels, taps) = (shape.in_channels, shape.taps());
+        let values = w.to_vec::<i8>();
+        assert_eq!(values.len(), channels * taps);
+        let sum_of = |channel: &[i8]| channel.iter().map(|w| i32::from(*w).unsigned_abs() * 255).sum::<u32>();
+        let largest_sum = values.chunks_exact(taps.max(1)).map(sum_of).max().unwrap_or(0);
+        let vnni = isa.level() == Level::Avx512 && features().avx512_vnni;
+        if vnni && shape.axes[0] == Axis::ONE {
+            return interleave(isa, shape, &values, zero_point, largest_sum);
+        }
+        let padded = channels.next_multiple_of(CHANNELS);
+        let mut buffer = AlignedBuffer::new(taps * padded);
+        let plain = buffer.as_mut_slice();
+        for (channel, values) in values.chunks_exact(taps.max(1)).enumerate() {
+            for (tap, &w) in values.iter().enumerate() {
+                plain[tap * padded + channel] = w as u8;
+            }
+        }
+        DepthwiseWeights { isa, channels, lines: 1, form: Form::Plain(buffer), largest_sum }
+    }
+
+    /// Channels.
+    pub fn channels(&self) -> usize {
+        self.channels
+    }
+
+    /// No sum is larger than this, either way.
+    pub fn largest_sum(&self) -> u32 {
+        self.largest_sum
+    }
+
+    /// Bytes of memory it takes.
+    pub fn bytes(&self) -> usize {
+        match &self.form {
+            Form::Plain(buffer) | Form::Interleaved { packed: buffer, .. } => buffer.len(),
+        }
+    }
+
+    pub(super) fn isa(&self) -> Isa {
+        self.isa
+    }
+
+    pub(super) fn lines(&self) -> usize {
+        self.lines
+    }
+
+    pub(super) fn is_interleaved(&self) -> bool {
+        matches!(self.form, Form::Interleaved { .. })
+    }
+
+    /// The weights of a tap, from a channel on.
+    pub(super) fn tap(&self, tap: usize, channel: usize) -> *const i8 {
+        match &self.form {
+            Form::Plain(buffer) => {
+                let at = tap * self.channels.next_multiple_of(CHANNELS) + channel;
+                buffer.as_ptr().wrapping_add(at).cast()
+            }
+            Form::Interleaved { .. } => std::ptr::null(),
+        }
+    }
+
+    /// The quads of vertical taps.
+    pub(super) fn quads(&self) -> usize {
+        match self.form {
+            Form::Interleaved { quads, .. } => quads,
+            Form::Plain(_) => 0,
+        }
+    }
+
+    /// The first sums of a block of channels, and its weights for an output line.
+    pub(super) fn block(&self, block: usize, line: usize) -> (*const i32, *const i8) {
+        let Form::Interleaved { packed, quads, width } = &self.form else {
+            return (std::ptr::null(), std::ptr::null());
+        };
+        let each = width * quads * 4 * CHANNELS;
+        let first = packed.as_ptr().wrapping_add(block * (4 * CHANNELS + self.lines * each));
+        (first.cast(), first.wrapping_add(4 * CHANNELS + line * each).cast())
+    }
+}
+
+/// The channel of a block whose four bytes are at lane `lane` of vector `vector`: what interleaving lines by pairs of
+/// bytes and then by pairs of words within each quarter of a vector comes to.
+pub(super) fn channel_of(vector: usize, lane: usize) -> usize {
+    lane / 4 * 16 + vector * 4 + lane % 4
+}
+
+fn interleave(
+    isa: Isa,
+    shape: &ConvShape,
+    values: &[i8],
+    zero_point: u8,
+    largest_sum: u32,
+) -> DepthwiseWeights {
+    let channels = shape.in_channels;
+    let [_, height, width] = &shape.axes;
+    let quads = height.kernel.div_ceil(4);
+    // As many lines as the quads have room for, where the lines between are read anyway.
+    let lines = match height.dilation {
+        1 => (4 * quads - height.kernel) / height.stride + 1,
+        _ => 1,
+    };
+    let blocks = channels.div_ceil(CHANNELS);
+    let each = width.kernel * quads * 4 * CHANNELS;
+    let block_bytes = 4 * CHANNELS + lines * each;
+    let mut packed = AlignedBuffer::new(blocks * block_bytes);
+    let taps = height.kernel * width.kernel;
+    for (block, to) in packed.as_mut_slice().chunks_exact_mut(block_bytes).enumerate() {
+        let (sums, to) = to.split_at_mut(4 * CHANNELS);
+        for vector in 0..4 {
+            for lane in 0..16 {
+                let channel = block * CHANNELS + channel_of(vector, lane);
+                let Some(values) = values.get(channel * taps..(channel + 1) * taps) else { continue };
+                let sum: i32 = values.iter().map(|&w| i32::from(w)).sum();
+                let first = (-i32::from(zero_point) * sum).to_ne_bytes();
+                sums[(vector * 16 + lane) * 4..][..4].copy_from_slice(&first);
+                for line in 0..lines {
+                    for kx in 0..width.kernel {
+                        for ky in 0..height.kernel {
+                            let row = ky + line * height.stride;
+                            let quad = (line * width.kernel + kx) * quads + row / 4;
+                            to[((quad * 4 + vector) * 16 + lane) * 4 + row % 4] =
+                                values[ky * width.kernel + kx] as u8;
+                        }
+                    }
+                }
+            }
+        }
+    }
+    let form = Form::Interleaved { packed, quads, width: width.kernel };
+    DepthwiseWeights { isa, channels, lines, form, largest_sum }
+}
