@@ -4,7 +4,8 @@ use std::hint::black_box;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use vedette_integer::blocks::{BlockMatMulPlan, BlockWeights};
-use vedette_integer::depthwise::{DepthwiseArguments, DepthwisePlan, DepthwiseWeights};
+use vedette_integer::conv::ConvArguments;
+use vedette_integer::depthwise::{DepthwisePlan, DepthwiseWeights};
 use vedette_integer::elementwise::{Bytes, add, dequantize, lookup, multiply, quantize};
 use vedette_integer::pool::{
     ByteReduction, GlobalAveragePlan, Mean, MeanOutput, PoolPlan, SqueezeExciteArguments, SqueezeExcitePlan,
@@ -317,7 +318,7 @@ fn depthwise(report: &Report) {
         let name = format!("depthwise {channels}x{size}x{size} {kernel}x{kernel} s{stride}");
         report.rate(&name, outputs * kernel * kernel, "GMAC/s", || {
             let arguments =
-                DepthwiseArguments { x: x.as_ptr(), residual: std::ptr::null(), out: out.as_mut_ptr() };
+                ConvArguments { x: x.as_ptr(), residual: std::ptr::null(), out: out.as_mut_ptr() };
             // SAFETY: as planned.
             unsafe { plan.run(&arguments, scratch.as_mut_slice(), &pool) };
         });

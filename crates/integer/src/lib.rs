@@ -5,8 +5,8 @@
 //! channel. Every level computes the same bits: the sums are exact, and whatever is done in floats rounds each
 //! operation by itself.
 
-pub mod conv;
 pub mod blocks;
+pub mod conv;
 pub mod depthwise;
 pub mod elementwise;
 mod epilogue;
@@ -18,6 +18,7 @@ mod requantize;
 pub mod resize;
 mod rows;
 mod split;
+pub mod standard;
 #[cfg(test)]
 mod test_data;
 

@@ -5,6 +5,7 @@ mod conv;
 mod elementwise;
 mod generate;
 mod indexing;
+mod integer_products;
 mod matmul;
 mod movement;
 mod normalize;
@@ -34,6 +35,7 @@ const GROUPS: &[&[(&str, Build)]] = &[
     elementwise::OPERATORS,
     generate::OPERATORS,
     indexing::OPERATORS,
+    integer_products::OPERATORS,
     matmul::OPERATORS,
     movement::OPERATORS,
     normalize::OPERATORS,

@@ -9,6 +9,9 @@ mod weights;
 
 pub use weights::DepthwiseWeights;
 
+use crate::conv::ConvArguments;
+#[cfg(target_arch = "x86_64")]
+use crate::epilogue::quarters::Quarters;
 use crate::{Epilogue, SumBlock, TensorError};
 use smallvec::SmallVec;
 use std::sync::Arc;
@@ -20,20 +23,6 @@ use vedette_tensor::{DType, Dims, Strides, View, ViewMut, channels_last_strides}
 
 /// Channels computed together: the bytes of the widest vector.
 const CHANNELS: usize = 64;
-
-/// What a run of a depthwise convolution reads and writes.
-#[derive(Clone, Copy, Debug)]
-pub struct DepthwiseArguments {
-    /// First element of the input.
-    pub x: *const u8,
-    /// As the output, or null; may be the output.
-    pub residual: *const u8,
-    /// First element of the output: f32 or u8.
-    pub out: *mut u8,
-}
-
-// SAFETY: the pointers are only used by `run`, whose caller answers for concurrent use.
-unsafe impl Sync for DepthwiseArguments {}
 
 /// How an input in another memory order is copied first.
 struct Reorder {
@@ -55,6 +44,9 @@ pub struct DepthwisePlan {
     reorder: Option<Reorder>,
     weights: Arc<DepthwiseWeights>,
     epilogue: Arc<Epilogue>,
+    /// The epilogue's parameters in the order of interleaved sums, where it takes them so.
+    #[cfg(target_arch = "x86_64")]
+    quarters: Option<Quarters>,
     parts: usize,
 }
 
@@ -90,7 +82,8 @@ impl DepthwisePlan {
         let own = five(x_strides);
         let mut x = [own[0], own[2], own[3], own[4]];
         let mut reorder = None;
-        if own[1] != 1 && channels != 1 {
+        let apart = weights.pixels() > 1 && own[4] != channels as isize;
+        if (own[1] != 1 && channels != 1) || apart {
             let sizes = shape.axes[3 - shape.rank..].iter().map(|axis| axis.input);
             let dims: Dims = [shape.batch, channels].into_iter().chain(sizes).collect();
             let to = channels_last_strides(&dims);
@@ -106,7 +99,23 @@ impl DepthwisePlan {
         let parts = parts_for(work, threads);
         let axes = shape.axes;
         let batch = shape.batch;
-        Ok(DepthwisePlan { batch, channels, axes, zero_point, x, reorder, weights, epilogue, parts })
+        Ok(DepthwisePlan {
+            batch,
+            channels,
+            axes,
+            zero_point,
+            x,
+            reorder,
+            #[cfg(target_arch = "x86_64")]
+            quarters: if weights.is_interleaved() {
+                Quarters::new(&epilogue, weights.pixels())
+            } else {
+                None
+            },
+            weights,
+            epilogue,
+            parts,
+        })
     }
 
     /// Bytes of scratch a part of the run needs.
@@ -128,7 +137,7 @@ impl DepthwisePlan {
     /// # Safety
     /// The arguments point to elements laid out as planned, the output to nothing else that is read except a residual
     /// that is the output itself; `scratch` has [`scratch_bytes`](Self::scratch_bytes) and is aligned to 64 bytes.
-    pub unsafe fn run(&self, arguments: &DepthwiseArguments, scratch: &mut [u8], pool: &ThreadPool) {
+    pub unsafe fn run(&self, arguments: &ConvArguments, scratch: &mut [u8], pool: &ThreadPool) {
         assert!(scratch.len() >= self.scratch_bytes());
         let mut arguments = *arguments;
         let mut scratch = scratch;
@@ -179,7 +188,7 @@ impl DepthwisePlan {
     }
 
     /// The input lines under the kernel for output line `line`, tap by tap; null where they are outside.
-    fn input_lines(&self, arguments: &DepthwiseArguments, unit: &Unit, line: usize) -> Lines {
+    fn input_lines(&self, arguments: &ConvArguments, unit: &Unit, line: usize) -> Lines {
         let [depth, height, _] = &self.axes;
         let image = arguments.x.wrapping_offset(unit.batch as isize * self.x[0]);
         let mut lines = Lines::new();
@@ -196,20 +205,25 @@ impl DepthwisePlan {
         lines
     }
 
-    /// Finishes the sums of `pixels` output pixels from `pixel` of a line on.
+    /// The number of an output's first channel of a unit.
+    fn output_at(&self, unit: &Unit, line: usize, pixel: usize) -> usize {
+        let [depth, height, width] = &self.axes;
+        let slice = unit.batch * depth.output + unit.slice;
+        ((slice * height.output + line) * width.output + pixel) * self.channels + unit.channel
+    }
+
+    /// Finishes the sums of `pixels` output pixels from `pixel` of a line on, channels in order.
     ///
     /// # Safety
     /// `sums` has a row of [`CHANNELS`] for each; the pixels and channels are the caller's own.
     unsafe fn finish(
         &self,
-        arguments: &DepthwiseArguments,
+        arguments: &ConvArguments,
         unit: &Unit,
         (line, pixel, pixels): (usize, usize, usize),
         sums: *const i32,
     ) {
-        let [depth, height, width] = &self.axes;
-        let slice = unit.batch * depth.output + unit.slice;
-        let at = ((slice * height.output + line) * width.output + pixel) * self.channels + unit.channel;
+        let at = self.output_at(unit, line, pixel);
         let residual = match arguments.residual.is_null() {
             true => arguments.residual,
             false => arguments.residual.wrapping_add(at),

@@ -1,7 +1,8 @@
 //! One tap after the other: the oracle, and the form for levels without byte products.
 
-use super::{CHANNELS, DepthwiseArguments, DepthwisePlan, Unit};
+use super::{CHANNELS, DepthwisePlan, Unit};
 use crate::at_level;
+use crate::conv::ConvArguments;
 
 /// Pixels whose sums are finished together.
 const PIXELS: usize = 8;
@@ -14,12 +15,7 @@ pub(super) fn scratch_bytes(_: &DepthwisePlan) -> usize {
 ///
 /// # Safety
 /// As for [`DepthwisePlan::run`], where the unit and the scratch memory are the caller's own.
-pub(super) unsafe fn run(
-    plan: &DepthwisePlan,
-    arguments: &DepthwiseArguments,
-    unit: &Unit,
-    scratch: *mut u8,
-) {
+pub(super) unsafe fn run(plan: &DepthwisePlan, arguments: &ConvArguments, unit: &Unit, scratch: *mut u8) {
     let width = &plan.axes[2];
     let sums = scratch.cast::<[i32; CHANNELS]>();
     for line in unit.line..unit.line + unit.lines {
@@ -67,9 +63,9 @@ unsafe fn sum(
                 } else {
                     std::ptr::copy_nonoverlapping(x, values.as_mut_ptr(), unit.count);
                 }
-                for ((sum, x), w) in sums.iter_mut().zip(values).zip(w) {
+                for i in 0..CHANNELS {
                     // The product fits 16 bits: 255 times -128.
-                    *sum += i32::from((i16::from(x) - zero_point) * i16::from(w));
+                    sums[i] += i32::from((i16::from(values[i]) - zero_point) * i16::from(w[i]));
                 }
             }
         }

@@ -97,7 +97,7 @@ impl Case {
         assert_eq!(outputs % channels, 0);
         let mut out = vec![0u8; outputs * epilogue.output_bytes()];
         let mut scratch = vedette_memory::AlignedBuffer::new(plan.scratch_bytes());
-        let arguments = DepthwiseArguments {
+        let arguments = ConvArguments {
             x: self.x.as_ptr(),
             residual: residual.map_or(std::ptr::null(), <[u8]>::as_ptr),
             out: out.as_mut_ptr(),

@@ -1,25 +1,34 @@
 //! Four vertical taps a product: the lines are interleaved once for each column, whatever the kernel's width.
 
-use super::{CHANNELS, DepthwiseArguments, DepthwisePlan, Lines, Unit};
+use super::{CHANNELS, DepthwisePlan, Lines, Unit};
+use crate::conv::ConvArguments;
 use std::arch::x86_64::*;
 
-/// Output pixels whose columns are interleaved together, so that they stay in L1.
-const TILE: usize = 32;
+/// Vectors of output pixels whose columns are interleaved together, so that they stay in L1.
+fn tile(plan: &DepthwisePlan) -> usize {
+    (32 / plan.weights.pixels()).max(VECTORS)
+}
 
-/// Output pixels whose sums are in registers together.
-const PIXELS: usize = 8;
+/// Vectors of output pixels whose sums are in registers together.
+const VECTORS: usize = 8;
 
 /// Bytes of a quad of a column.
 const QUAD: usize = 4 * CHANNELS;
 
-/// Input columns under a tile, rounded up to whole groups of pixels.
-fn columns(plan: &DepthwisePlan) -> usize {
+/// Input columns under so many vectors of output pixels.
+fn columns(plan: &DepthwisePlan, vectors: usize) -> usize {
     let width = &plan.axes[2];
-    (TILE - 1) * width.stride + (width.kernel - 1) * width.dilation + 1
+    (vectors - 1) * width.stride * plan.weights.pixels() + (width.kernel - 1) * width.dilation + 1
+}
+
+/// Bytes of the interleaved columns of a tile.
+fn column_bytes(plan: &DepthwisePlan) -> usize {
+    columns(plan, tile(plan)) * plan.weights.quads() * QUAD
 }
 
 pub(super) fn scratch_bytes(plan: &DepthwisePlan) -> usize {
-    columns(plan) * plan.weights.quads() * QUAD + PIXELS * CHANNELS * size_of::<i32>()
+    // The epilogue may read a vector behind the last sum.
+    column_bytes(plan) + (VECTORS * CHANNELS + 16) * size_of::<i32>()
 }
 
 /// Computes a unit.
@@ -27,12 +36,7 @@ pub(super) fn scratch_bytes(plan: &DepthwisePlan) -> usize {
 /// # Safety
 /// As for [`DepthwisePlan::run`], where the unit and the scratch memory are the caller's own; the weights are
 /// interleaved, which they are only for CPUs with AVX-512 F, BW and VNNI.
-pub(super) unsafe fn run(
-    plan: &DepthwisePlan,
-    arguments: &DepthwiseArguments,
-    unit: &Unit,
-    scratch: *mut u8,
-) {
+pub(super) unsafe fn run(plan: &DepthwisePlan, arguments: &ConvArguments, unit: &Unit, scratch: *mut u8) {
     let [_, height, width] = &plan.axes;
     let quads = plan.weights.quads();
     let image = arguments.x.wrapping_offset(unit.batch as isize * plan.x[0]).wrapping_add(unit.channel);
@@ -45,24 +49,65 @@ pub(super) unsafe fn run(
             }
         })
         .collect();
-    let sums = scratch.wrapping_add(columns(plan) * quads * QUAD).cast::<i32>();
-    for pixel in (0..width.output).step_by(TILE) {
-        let pixels = TILE.min(width.output - pixel);
-        // SAFETY: rows of the input; the scratch memory has room for the columns of a tile and the sums of a few pixels.
+    let sums = scratch.wrapping_add(column_bytes(plan)).cast::<i32>();
+    let pixels = plan.weights.pixels();
+    for pixel in (0..width.output).step_by(tile(plan) * pixels) {
+        let vectors = tile(plan).min((width.output - pixel).div_ceil(pixels));
+        // SAFETY: rows of the input; the scratch memory has room for the columns of a tile and the sums of a few vectors.
         unsafe {
-            interleave(plan, unit, &rows, pixel, pixels, scratch);
+            interleave(plan, unit, &rows, pixel, vectors, scratch);
             for line in 0..unit.lines {
-                for start in (0..pixels).step_by(PIXELS) {
-                    let count = PIXELS.min(pixels - start);
+                for start in (0..vectors).step_by(VECTORS) {
+                    let count = VECTORS.min(vectors - start);
                     multiply(plan, unit, line, (scratch, start, count), sums);
-                    plan.finish(arguments, unit, (unit.line + line, pixel + start, count), sums);
+                    finish(plan, arguments, unit, (unit.line + line, pixel + start * pixels, count), sums);
                 }
             }
         }
     }
 }
 
-/// Writes the input columns under `pixels` output pixels, four lines of each interleaved.
+/// Finishes the sums of `count` vectors of pixels from `pixel` of a line on.
+///
+/// # Safety
+/// As for [`run`]; the sums are there.
+unsafe fn finish(
+    plan: &DepthwisePlan,
+    arguments: &ConvArguments,
+    unit: &Unit,
+    (line, pixel, count): (usize, usize, usize),
+    sums: *mut i32,
+) {
+    let pixels = plan.weights.pixels();
+    let left = plan.axes[2].output - pixel;
+    // SAFETY: as granted by the caller.
+    unsafe {
+        let Some(quarters) = &plan.quarters else {
+            reorder(sums, count);
+            if pixels == 1 {
+                plan.finish(arguments, unit, (line, pixel, count), sums);
+                return;
+            }
+            for i in 0..left.min(count * pixels) {
+                let sums = sums.add(i / pixels * CHANNELS + i % pixels * plan.channels);
+                plan.finish(arguments, unit, (line, pixel + i, 1), sums);
+            }
+            return;
+        };
+        let out = arguments.out.wrapping_add(plan.output_at(unit, line, pixel));
+        let (block, stride) = (unit.channel / CHANNELS, pixels * plan.channels);
+        let whole = count.min(left / pixels);
+        let width = if pixels == 1 { unit.count } else { stride };
+        quarters.run(&plan.epilogue, (block, width), (sums, whole), (out, stride));
+        if whole < count {
+            let rest = (left - whole * pixels) * plan.channels;
+            let (sums, out) = (sums.add(whole * CHANNELS), out.wrapping_add(whole * stride));
+            quarters.run(&plan.epilogue, (block, rest), (sums, 1), (out, stride));
+        }
+    }
+}
+
+/// Writes the input columns under `vectors` vectors of output pixels, four lines of each interleaved.
 ///
 /// # Safety
 /// As for [`run`].
@@ -72,24 +117,34 @@ unsafe fn interleave(
     unit: &Unit,
     rows: &[*const u8],
     pixel: usize,
-    pixels: usize,
+    vectors: usize,
     to: *mut u8,
 ) {
     let width = &plan.axes[2];
-    let lanes = if unit.count == CHANNELS { u64::MAX } else { (1 << unit.count) - 1 };
+    let pixels = plan.weights.pixels() as isize;
     let zero = _mm512_set1_epi8(plan.zero_point as i8);
     let first = (pixel * width.stride) as isize - width.pad_begin as isize;
-    let count = (pixels - 1) * width.stride + (width.kernel - 1) * width.dilation + 1;
     let quads = plan.weights.quads();
+    let lanes_below = |pixels: isize| match pixels as usize * unit.count {
+        CHANNELS => u64::MAX,
+        lanes => (1 << lanes) - 1,
+    };
+    let all = lanes_below(pixels);
     for (quad, rows) in rows.chunks_exact(4).enumerate() {
-        for column in 0..count {
+        for column in 0..columns(plan, vectors) {
             let x = first + column as isize;
-            let inside = (x as usize) < width.input;
-            // SAFETY: a pixel of the input, of which only channels that exist are read; a column of the scratch memory.
+            let (begin, end) = ((-x).max(0), (width.input as isize - x).min(pixels));
+            let inside = begin < end;
+            let lanes = match (begin, end) {
+                (0, end) if end == pixels => all,
+                _ if inside => lanes_below(end) & !lanes_below(begin),
+                _ => 0,
+            };
+            // SAFETY: of the input only channels of pixels that exist are read; a column of the scratch memory.
             unsafe {
                 let load = |row: *const u8| {
                     if inside && !row.is_null() {
-                        _mm512_maskz_loadu_epi8(lanes, row.wrapping_offset(x * plan.x[3]).cast())
+                        _mm512_mask_loadu_epi8(zero, lanes, row.wrapping_offset(x * plan.x[3]).cast())
                     } else {
                         zero
                     }
@@ -108,7 +163,7 @@ unsafe fn interleave(
     }
 }
 
-/// Writes the sums of `count` output pixels from `start` of the tile on, channels in order.
+/// Writes the sums of `count` vectors of output pixels from `start` of the tile on, in the order of the interleaved bytes.
 ///
 /// # Safety
 /// As for [`run`]; the columns are interleaved.
@@ -123,7 +178,7 @@ unsafe fn multiply(
     let width = &plan.axes[2];
     let quads = plan.weights.quads();
     let (first, weights) = plan.weights.block(unit.channel / CHANNELS, line);
-    let step = width.stride * quads * QUAD;
+    let step = width.stride * plan.weights.pixels() * quads * QUAD;
     // SAFETY: columns of the tile, weights and first sums of the block, and room for the sums.
     unsafe {
         for vector in 0..4 {
@@ -132,20 +187,30 @@ unsafe fn multiply(
             let weights = weights.add(vector * CHANNELS);
             let to = sums.add(vector * 16);
             match count {
-                PIXELS => {
-                    pixels::<PIXELS>(width.kernel, width.dilation, quads, (first, at, step, weights), to)
+                VECTORS => {
+                    sum::<VECTORS>(width.kernel, width.dilation, quads, (first, at, step, weights), to)
                 }
                 _ => {
                     for i in 0..count {
                         let from = (first, at.add(i * step), step, weights);
-                        pixels::<1>(width.kernel, width.dilation, quads, from, to.add(i * CHANNELS));
+                        sum::<1>(width.kernel, width.dilation, quads, from, to.add(i * CHANNELS));
                     }
                 }
             }
         }
-        for i in 0..count {
-            // The vectors' quarters hold channels 0..4, 4..8, 8..12 and 12..16 of each sixteen: transposed, they are in
-            // order.
+    }
+}
+
+/// Brings the sums of `count` vectors of pixels in the order of their channels.
+///
+/// # Safety
+/// The sums of as many vectors are there; the CPU has AVX-512 F.
+#[target_feature(enable = "avx512f")]
+unsafe fn reorder(sums: *mut i32, count: usize) {
+    for i in 0..count {
+        // The vectors' quarters hold channels 0..4, 4..8, 8..12 and 12..16 of each sixteen: transposed, they are in order.
+        // SAFETY: the four quarters of its sums.
+        unsafe {
             let at = sums.add(i * CHANNELS).cast::<__m512i>();
             let [a, b, c, d] = [at, at.add(1), at.add(2), at.add(3)].map(|at| _mm512_load_si512(at));
             let (ab_low, ab_high) = (_mm512_shuffle_i32x4::<0x44>(a, b), _mm512_shuffle_i32x4::<0xee>(a, b));
@@ -158,13 +223,13 @@ unsafe fn multiply(
     }
 }
 
-/// One vector of the sums of `N` pixels.
+/// A quarter of the sums of `N` vectors of pixels.
 ///
 /// # Safety
 /// As for [`multiply`].
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-unsafe fn pixels<const N: usize>(
+unsafe fn sum<const N: usize>(
     kernel: usize,
     dilation: usize,
     quads: usize,

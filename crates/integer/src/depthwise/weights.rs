@@ -1,4 +1,5 @@
 use super::CHANNELS;
+use crate::epilogue::{channel_at, interleaved_channel};
 use vedette_memory::AlignedBuffer;
 use vedette_simd::{Isa, Level, features};
 use vedette_tensor::View;
@@ -11,6 +12,8 @@ pub struct DepthwiseWeights {
     channels: usize,
     /// Output lines that share the lines they are computed from.
     lines: usize,
+    /// Output pixels whose channels share a block, where one pixel's do not fill it.
+    pixels: usize,
     form: Form,
     largest_sum: u32,
 }
@@ -47,7 +50,7 @@ impl DepthwiseWeights {
                 plain[tap * padded + channel] = w as u8;
             }
         }
-        DepthwiseWeights { isa, channels, lines: 1, form: Form::Plain(buffer), largest_sum }
+        DepthwiseWeights { isa, channels, lines: 1, pixels: 1, form: Form::Plain(buffer), largest_sum }
     }
 
     /// Channels.
@@ -73,6 +76,10 @@ impl DepthwiseWeights {
 
     pub(super) fn lines(&self) -> usize {
         self.lines
+    }
+
+    pub(super) fn pixels(&self) -> usize {
+        self.pixels
     }
 
     pub(super) fn is_interleaved(&self) -> bool {
@@ -109,12 +116,6 @@ impl DepthwiseWeights {
     }
 }
 
-/// The channel of a block whose four bytes are at lane `lane` of vector `vector`: what interleaving lines by pairs of
-/// bytes and then by pairs of words within each quarter of a vector comes to.
-pub(super) fn channel_of(vector: usize, lane: usize) -> usize {
-    lane / 4 * 16 + vector * 4 + lane % 4
-}
-
 fn interleave(
     isa: Isa,
     shape: &ConvShape,
@@ -130,6 +131,8 @@ fn interleave(
         1 => (4 * quads - height.kernel) / height.stride + 1,
         _ => 1,
     };
+    // Neighbouring pixels follow one another in input and output, so they may be taken for more channels.
+    let pixels = if width.stride == 1 { (CHANNELS / channels).max(1) } else { 1 };
     let blocks = channels.div_ceil(CHANNELS);
     let each = width.kernel * quads * 4 * CHANNELS;
     let block_bytes = 4 * CHANNELS + lines * each;
@@ -139,8 +142,11 @@ fn interleave(
         let (sums, to) = to.split_at_mut(4 * CHANNELS);
         for vector in 0..4 {
             for lane in 0..16 {
-                let channel = block * CHANNELS + channel_of(vector, lane);
-                let Some(values) = values.get(channel * taps..(channel + 1) * taps) else { continue };
+                let Some(channel) = channel_at(channels, pixels, block, interleaved_channel(vector, lane))
+                else {
+                    continue;
+                };
+                let values = &values[channel * taps..(channel + 1) * taps];
                 let sum: i32 = values.iter().map(|&w| i32::from(w)).sum();
                 let first = (-i32::from(zero_point) * sum).to_ne_bytes();
                 sums[(vector * 16 + lane) * 4..][..4].copy_from_slice(&first);
@@ -158,5 +164,5 @@ fn interleave(
         }
     }
     let form = Form::Interleaved { packed, quads, width: width.kernel };
-    DepthwiseWeights { isa, channels, lines, form, largest_sum }
+    DepthwiseWeights { isa, channels, lines, pixels, form, largest_sum }
 }

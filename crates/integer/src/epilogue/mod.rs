@@ -4,6 +4,8 @@
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+#[cfg(target_arch = "x86_64")]
+pub(crate) mod quarters;
 pub mod scalar;
 pub(crate) mod table;
 #[cfg(test)]
@@ -17,6 +19,20 @@ use vedette_simd::{Isa, Level};
 /// Parameters kept for that many channels, so that a vector may begin at the last.
 fn padded(channels: usize) -> usize {
     (channels + 15).next_multiple_of(16)
+}
+
+/// The channel of a block of 64 that is at lane `lane` of vector `vector`, where lines were interleaved by pairs of bytes
+/// and then by pairs of words within each quarter of a vector.
+pub(crate) fn interleaved_channel(vector: usize, lane: usize) -> usize {
+    lane / 4 * 16 + vector * 4 + lane % 4
+}
+
+/// The channel at a place of a block of 64, which may hold the channels of several pixels one after the other.
+pub(crate) fn channel_at(channels: usize, pixels: usize, block: usize, place: usize) -> Option<usize> {
+    match pixels {
+        1 => Some(block * 64 + place).filter(|&channel| channel < channels),
+        _ => (place < pixels * channels).then(|| place % channels),
+    }
 }
 
 /// What an [`Epilogue`] is made from.

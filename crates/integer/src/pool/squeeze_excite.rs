@@ -194,28 +194,62 @@ impl SqueezeExcitePlan {
 /// `w` has `out.len() x.len()` values, and `b` `out.len()` if it is not null.
 #[inline(always)]
 unsafe fn dense(w: *const f32, b: *const f32, x: &[f32], out: &mut [f32]) {
+    /// Rows whose sums are taken together, as each addition waits for the one before.
+    const ROWS: usize = 4;
+    let columns = x.len();
+    let mut row = 0;
+    // SAFETY: rows of the matrix, and a value for each.
+    unsafe {
+        while row + ROWS <= out.len() {
+            let sums = dot::<ROWS>(w.add(row * columns), x);
+            for (i, sum) in sums.into_iter().enumerate() {
+                out[row + i] = sum + if b.is_null() { 0.0 } else { *b.add(row + i) };
+            }
+            row += ROWS;
+        }
+        while row < out.len() {
+            let [sum] = dot::<1>(w.add(row * columns), x);
+            out[row] = sum + if b.is_null() { 0.0 } else { *b.add(row) };
+            row += 1;
+        }
+    }
+}
+
+/// The products of `N` rows of a matrix with `x`.
+///
+/// # Safety
+/// `w` has `N x.len()` values.
+#[inline(always)]
+unsafe fn dot<const N: usize>(w: *const f32, x: &[f32]) -> [f32; N] {
     const LANES: usize = 16;
-    for (row, out) in out.iter_mut().enumerate() {
-        // SAFETY: a row of the matrix.
-        let w = unsafe { std::slice::from_raw_parts(w.add(row * x.len()), x.len()) };
-        let mut sums = [0.0f32; LANES];
-        let (mut ws, mut xs) = (w.chunks_exact(LANES), x.chunks_exact(LANES));
-        for (w, x) in (&mut ws).zip(&mut xs) {
-            for lane in 0..LANES {
-                sums[lane] += w[lane] * x[lane];
+    let columns = x.len();
+    let whole = columns / LANES * LANES;
+    let mut sums = [[0.0f32; LANES]; N];
+    // SAFETY: columns of the rows.
+    unsafe {
+        for column in (0..whole).step_by(LANES) {
+            let x = x.as_ptr().add(column).cast::<[f32; LANES]>().read();
+            for (i, sums) in sums.iter_mut().enumerate() {
+                let w = w.add(i * columns + column).cast::<[f32; LANES]>().read();
+                for lane in 0..LANES {
+                    sums[lane] += w[lane] * x[lane];
+                }
             }
         }
-        for ((sum, w), x) in sums.iter_mut().zip(ws.remainder()).zip(xs.remainder()) {
-            *sum += w * x;
+        for column in whole..columns {
+            for (i, sums) in sums.iter_mut().enumerate() {
+                sums[column - whole] += *w.add(i * columns + column) * x[column];
+            }
         }
+    }
+    sums.map(|mut sums| {
         for half in [8, 4, 2, 1] {
             for lane in 0..half {
                 sums[lane] += sums[lane + half];
             }
         }
-        // SAFETY: a value for each row.
-        *out = sums[0] + if b.is_null() { 0.0 } else { unsafe { *b.add(row) } };
-    }
+        sums[0]
+    })
 }
 
 /// The input, the output and the factors.

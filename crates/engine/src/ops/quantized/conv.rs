@@ -10,6 +10,7 @@ use crate::ops::conv::{check_kernel, window};
 use crate::ops::scratch::{ScratchPlan, ScratchTensor};
 use std::sync::Arc;
 use vedette_integer::conv::{ConvArguments, ConvPlan, ConvWeights};
+use vedette_integer::depthwise::{DepthwisePlan, DepthwiseWeights};
 use vedette_runtime::ThreadPool;
 use vedette_simd::Isa;
 use vedette_tensor::View;
@@ -20,29 +21,36 @@ pub(super) const OPERATORS: &[(&str, Build)] = &[("QuantizedConv", conv)];
 /// Weights in the form of the kernel that reads them; which one that is follows from the weights' shape alone.
 enum Weights {
     Dense(Arc<ConvWeights>),
+    Depthwise(Arc<DepthwiseWeights>),
 }
 
 impl Weights {
     fn new(isa: Isa, shape: &ConvShape, w: &View<'_>, zero_point: u8) -> Weights {
+        if shape.groups == shape.in_channels && shape.out_channels == shape.in_channels {
+            return Weights::Depthwise(Arc::new(DepthwiseWeights::new(isa, shape, w, zero_point)));
+        }
         Weights::Dense(Arc::new(ConvWeights::new(isa, shape, w, zero_point)))
     }
 
     fn largest_sum(&self) -> u32 {
         match self {
             Weights::Dense(weights) => weights.largest_sum(),
+            Weights::Depthwise(weights) => weights.largest_sum(),
         }
     }
 
     fn bytes(&self) -> usize {
         match self {
             Weights::Dense(weights) => weights.bytes(),
+            Weights::Depthwise(weights) => weights.bytes(),
         }
     }
 }
 
 /// The kernel of a planned convolution.
 enum Method {
-    Dense(ConvPlan),
+    Dense(Box<ConvPlan>),
+    Depthwise(Box<DepthwisePlan>),
 }
 
 impl Method {
@@ -58,7 +66,13 @@ impl Method {
         match &*packed.weights {
             Weights::Dense(weights) => {
                 let weights = weights.clone();
-                Ok(Method::Dense(ConvPlan::new(threads, shape, &x.strides, zero_point, weights, epilogue)?))
+                let plan = ConvPlan::new(threads, shape, &x.strides, zero_point, weights, epilogue)?;
+                Ok(Method::Dense(Box::new(plan)))
+            }
+            Weights::Depthwise(weights) => {
+                let (weights, strides) = (weights.clone(), &x.strides);
+                let plan = DepthwisePlan::new(threads, shape, strides, zero_point, weights, epilogue)?;
+                Ok(Method::Depthwise(Box::new(plan)))
             }
         }
     }
@@ -66,6 +80,7 @@ impl Method {
     fn scratch_bytes(&self) -> usize {
         match self {
             Method::Dense(plan) => plan.scratch_bytes(),
+            Method::Depthwise(plan) => plan.scratch_bytes(),
         }
     }
 
@@ -75,6 +90,8 @@ impl Method {
         match self {
             // SAFETY: as granted by the caller.
             Method::Dense(plan) => unsafe { plan.run(arguments, scratch, pool) },
+            // SAFETY: as above.
+            Method::Depthwise(plan) => unsafe { plan.run(arguments, scratch, pool) },
         }
     }
 }

@@ -398,3 +398,80 @@ fn weights_by_blocks_multiply_any_rows() {
     free[1] = Given::Input(View::of(&[n, groups, group / 2], &b));
     assert!(refusal("BlockQuantizedMatMul", &free, attributes).contains("no constants"));
 }
+
+#[test]
+fn standard_integer_products_take_zero_points_by_row_column_and_channel() {
+    let (a, b) = (bytes(2 * 3 * 4, 1), bytes(2 * 4 * 5, 2));
+    let b: Vec<i8> = b.into_iter().map(|x| x as i8).collect();
+    let rows = Given::Constant(Tensor::from_slice(&[3], &[10u8, 200, 0]));
+    let columns = Given::Constant(Tensor::from_slice(&[5], &[-5i8, 0, 100, -128, 3]));
+    let (zero_a, zero_b) = ([10, 200, 0], [-5, 0, 100, -128, 3]);
+    let (a_view, b_view) =
+        (|| Given::Input(View::of(&[2, 3, 4], &a)), || Given::Input(View::of(&[2, 4, 5], &b)));
+    let sum = |i: usize, with_rows: bool| {
+        let (n, m, column) = (i / 15, i / 5 % 3, i % 5);
+        let zero = if with_rows { zero_a[m] } else { 100 };
+        (0..4)
+            .map(|k| {
+                (i32::from(a[(n * 3 + m) * 4 + k]) - zero)
+                    * (i32::from(b[(n * 4 + k) * 5 + column]) - zero_b[column])
+            })
+            .sum::<i32>()
+    };
+    let out = run("MatMulInteger", &[a_view(), b_view(), rows, columns], json!({}), 1);
+    assert_eq!(out[0].slice::<i32>(), (0..30).map(|i| sum(i, true)).collect::<Vec<_>>());
+    let one = |value: f32| floats(&[], &[value]);
+    let scales = [0.01f32, 0.02, 0.03, 0.04, 0.05];
+    let given = [
+        a_view(),
+        one(0.1),
+        Given::Constant(Tensor::from_slice(&[1], &[100u8])),
+        b_view(),
+        floats(&[5], &scales),
+        Given::Constant(Tensor::from_slice(&[5], &[-5i8, 0, 100, -128, 3])),
+        one(3.0),
+        Given::Constant(Tensor::from_slice(&[], &[50u8])),
+    ];
+    let out = run("QLinearMatMul", &given, json!({}), 1);
+    let expected: Vec<u8> = (0..30)
+        .map(|i| {
+            let multiplier = f64::from(0.1f32 * scales[i % 5] / 3.0);
+            ((f64::from(sum(i, false)) * multiplier).round_ties_even() + 50.0).clamp(0.0, 255.0) as u8
+        })
+        .collect();
+    assert_eq!(out[0].slice::<u8>(), expected);
+    let wrong = [a_view(), b_view(), Given::Constant(Tensor::from_slice(&[1], &[1i8]))];
+    assert!(refusal("MatMulInteger", &wrong, json!({})).contains("expected a uint8"));
+}
+
+#[test]
+fn depthwise_convolutions_follow_the_formula() {
+    let (c, h, w) = (70, 6, 7);
+    let x = bytes(c * h * w, 1);
+    let weights: Vec<i8> = bytes(c * 9, 2).into_iter().map(|w| w as i8).collect();
+    let multiplier: Vec<f32> = (0..c).map(|c| 1e-4 * (c + 1) as f32).collect();
+    let given = [
+        Given::Input(View::of(&[1, c, h, w], &x)),
+        Given::Constant(Tensor::from_slice(&[c, 1, 3, 3], &weights)),
+        floats(&[c], &multiplier),
+    ];
+    let attributes = json!({
+        "group": c, "pads": [1, 1, 1, 1], "x_zero_point": 99, "y_scale": 0.05, "y_zero_point": 12,
+        "activation": {"kind": "relu"},
+    });
+    let out = run("QuantizedConv", &given, attributes, 1);
+    for (i, &y) in out[0].slice::<u8>().iter().enumerate() {
+        let (channel, row, column) = (i / (h * w), i / w % h, i % w);
+        let mut sum = 0;
+        for ky in 0..3 {
+            for kx in 0..3 {
+                let (row, column) = (row + ky, column + kx);
+                if (1..=h).contains(&row) && (1..=w).contains(&column) {
+                    let x = i32::from(x[(channel * h + row - 1) * w + column - 1]) - 99;
+                    sum += x * i32::from(weights[channel * 9 + ky * 3 + kx]);
+                }
+            }
+        }
+        assert_eq!(y, byte((sum as f32 * multiplier[channel]).max(0.0), 0.05, 12));
+    }
+}
