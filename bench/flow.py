@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ import numpy as np
 
 from bench import budget
 from bench.flow_peers import CALLS, CLIENTS, installed, seconds
-from bench.pairs import Record, Worker, compare
+from vedette.bench.pairs import Record, Worker, compare
 
 ROOT = Path(__file__).parent.parent
 BATCH = 16
@@ -52,6 +53,9 @@ class Target:
         return f"{self.case:52}{self.measured:12.4g} {self.unit:10}{wanted:>12}  {verdict}  {self.note}"
 
 
+side = partial(Worker, module="bench.worker")
+
+
 def pairs(count: int) -> Iterator[Record]:
     """Comparisons with peers, those that are installed."""
 
@@ -60,14 +64,17 @@ def pairs(count: int) -> Iterator[Record]:
 
     for peer in ("batched", "bentoml"):
         if installed(peer):
-            ours, theirs = Worker("vedette-batcher", size=BATCH), Worker(peer, size=BATCH)
+            ours, theirs = (
+                Worker("vedette-batcher", module="bench.worker", size=BATCH),
+                Worker(peer, size=BATCH),
+            )
             case = f"{CLIENTS * CALLS} items by {BATCH}, {peer}"
             yield compare("flow", case, ours, theirs, threads=1, pairs=count, agree=same)
     for ours_name, peer, case in (
         ("vedette-small", "concurrent.futures", "100,000 tasks, futures"),
         ("vedette-native", "loop", "native work on 2 threads / 1"),
     ):
-        ours, theirs = Worker(ours_name), Worker(peer)
+        ours, theirs = side(ours_name), side(peer)
         yield compare("flow", case, ours, theirs, threads=2, pairs=count, agree=same)
 
 

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from bench import reference_networks, screens
-from bench.pairs import Record, Worker, compare
 from vedette import hub
+from vedette.bench.pairs import Record, Worker, compare
 
 # The largest difference that still counts as the same result, relative to the largest output value.
 TOLERANCE = 1e-4
@@ -34,8 +34,12 @@ def run(threads: list[int], pairs: int) -> Iterator[Record]:
             for case, path, x in cases:
                 np.save(scratch / "input.npy", x)
                 settings = {"path": str(path), "x": str(scratch / "input.npy"), "threads": count}
-                ours = Worker("vedette-model", **settings, output=str(scratch / "ours.npy"))
-                theirs = Worker("onnxruntime", **settings, output=str(scratch / "theirs.npy"))
+                ours = Worker(
+                    "vedette-model", module="bench.worker", **settings, output=str(scratch / "ours.npy")
+                )
+                theirs = Worker(
+                    "onnxruntime", module="bench.worker", **settings, output=str(scratch / "theirs.npy")
+                )
                 few = max(4, pairs // 4) if "detector" in case else pairs
                 yield compare("model", case, ours, theirs, threads=count, pairs=few, agree=agreement)
 

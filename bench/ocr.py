@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from bench import screens
-from bench.pairs import Record, Worker, compare
+from vedette.bench.pairs import Record, Worker, compare
 
 MODELS = "ppocr-v6-small"
 
@@ -29,8 +29,8 @@ def run(threads: list[int], pairs: int) -> Iterator[Record]:
                 yield compare(
                     "ocr",
                     case,
-                    Worker("vedette-ocr", **settings),
-                    Worker("rapidocr", **settings),
+                    Worker("vedette-ocr", module="bench.worker", **settings),
+                    Worker("rapidocr", module="bench.worker", **settings),
                     threads=count,
                     pairs=max(2, pairs // 5),
                     agree=recalls,

@@ -20,8 +20,8 @@ import vedette
 from bench import reference_networks
 from bench.model import text
 from bench.onnx_builder import OnnxNet
-from bench.pairs import Record, Worker, compare
 from vedette import hub
+from vedette.bench.pairs import Record, Worker, compare
 from vedette.quantization import sqnr
 
 _CALIBRATION = 8
@@ -38,8 +38,20 @@ def run(threads: list[int], pairs: int) -> Iterator[Record]:
                 np.save(scratch / "exact.npy", vedette.load(exact)(x))
                 for side, path in peers:
                     settings = {"x": str(scratch / "input.npy"), "threads": count}
-                    mine = Worker("vedette-model", **ours, **settings, output=str(scratch / "ours.npy"))
-                    theirs = Worker(side, path=str(path), **settings, output=str(scratch / "theirs.npy"))
+                    mine = Worker(
+                        "vedette-model",
+                        module="bench.worker",
+                        **ours,
+                        **settings,
+                        output=str(scratch / "ours.npy"),
+                    )
+                    theirs = Worker(
+                        side,
+                        module="bench.worker",
+                        path=str(path),
+                        **settings,
+                        output=str(scratch / "theirs.npy"),
+                    )
 
                     def agree(a: str, b: str, exact: str = str(scratch / "exact.npy")) -> str:
                         values = (sqnr(np.load(exact), np.load(side)) for side in (a, b))

@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
-from bench.pairs import Worker
+from vedette.bench.pairs import Worker
 
 SUFFIXES = {".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
 
@@ -76,7 +76,7 @@ def main() -> None:
     read: dict[str, list[str]] = {}
     sides = [(name, "vedette-ocr", {"precision": name}) for name in chosen.precision]
     for side, kind, more in [*sides, ("rapidocr", "rapidocr", {})]:
-        worker = Worker(kind, **settings, **more)
+        worker = Worker(kind, module="bench.worker", **settings, **more)
         read[side] = worker.result()
         wall, cpu = worker.turn()
         peak = worker.finish()

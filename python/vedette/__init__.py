@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         runtime,
         sources,
         store,
+        tensor,
         watch,
     )
     from vedette.model import Model, load
@@ -48,6 +49,7 @@ __all__ = [
     "runtime",
     "sources",
     "store",
+    "tensor",
     "watch",
 ]
 

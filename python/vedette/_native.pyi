@@ -21,16 +21,20 @@ __all__ = [
     "PressureMonitor",
     "WorkerPool",
     "absdiff",
+    "add",
+    "argmax",
     "available_isas",
     "best_classes",
     "blur",
     "composite",
+    "conv2d",
     "convert_color",
     "copy_image",
     "cpu_features",
     "crop_lines",
     "decode_image",
     "decode_image_file",
+    "divide",
     "effective_cores",
     "encode_image",
     "find_text_boxes",
@@ -39,13 +43,20 @@ __all__ = [
     "isa",
     "letterbox_image",
     "map_file",
+    "matmul",
     "memory_pressure",
+    "multiply",
     "normalize",
     "otsu_threshold",
+    "pool2d",
     "process_clocks",
+    "reduce",
     "resize_image",
     "resize_normalize",
+    "scale",
     "set_num_threads",
+    "softmax",
+    "subtract",
     "supported_operators",
     "threshold",
     "threshold_adaptive",
@@ -151,8 +162,12 @@ def supported_operators() -> list[str]: ...
 
 # image
 
-def decode_image(data: bytes, background_color: tuple[int, int, int] | None) -> NDArray[np.uint8]: ...
-def decode_image_file(path: str, background_color: tuple[int, int, int] | None) -> NDArray[np.uint8]: ...
+def decode_image(
+    data: bytes, background_color: tuple[int, int, int] | None, shrink: int
+) -> NDArray[np.uint8]: ...
+def decode_image_file(
+    path: str, background_color: tuple[int, int, int] | None, shrink: int
+) -> NDArray[np.uint8]: ...
 def composite(
     rgba: NDArray[np.uint8], background_color: tuple[int, int, int] | None
 ) -> NDArray[np.uint8]: ...
@@ -455,3 +470,50 @@ class Preprocess:
         self, frames: Sequence[Any], out: Any = None, threads: int = 0, isa: str | None = None
     ) -> NDArray[Any]: ...
     def transform(self, size: tuple[int, int]) -> tuple[tuple[float, float], tuple[float, float]]: ...
+
+# tensors
+
+def add(a: Any, b: Any, out: Any = None, threads: int = 0, isa: str | None = None) -> NDArray[Any]: ...
+def subtract(a: Any, b: Any, out: Any = None, threads: int = 0, isa: str | None = None) -> NDArray[Any]: ...
+def multiply(a: Any, b: Any, out: Any = None, threads: int = 0, isa: str | None = None) -> NDArray[Any]: ...
+def divide(a: Any, b: Any, out: Any = None, threads: int = 0, isa: str | None = None) -> NDArray[Any]: ...
+def scale(
+    x: Any, factor: float, out: Any = None, threads: int = 0, isa: str | None = None
+) -> NDArray[Any]: ...
+def matmul(a: Any, b: Any, out: Any = None, threads: int = 0, isa: str | None = None) -> Any: ...
+def conv2d(
+    x: Any,
+    weight: Any,
+    bias: Any | None,
+    stride: tuple[int, int],
+    padding: tuple[int, int],
+    dilation: tuple[int, int],
+    groups: int,
+    out: Any = None,
+    threads: int = 0,
+    isa: str | None = None,
+) -> NDArray[np.float32]: ...
+def pool2d(
+    x: Any,
+    average: bool,
+    kernel: tuple[int, int],
+    stride: tuple[int, int],
+    padding: tuple[int, int],
+    dilation: tuple[int, int],
+    ceil_mode: bool,
+    count_padding: bool,
+    out: Any = None,
+    threads: int = 0,
+    isa: str | None = None,
+) -> NDArray[np.float32]: ...
+def softmax(x: Any, axis: int, out: Any = None, threads: int = 0, isa: str | None = None) -> NDArray[Any]: ...
+def reduce(
+    op: str,
+    x: Any,
+    axes: Sequence[int] | None,
+    keepdims: bool = False,
+    out: Any = None,
+    threads: int = 0,
+    isa: str | None = None,
+) -> Any: ...
+def argmax(x: Any, axis: int, keepdims: bool = False, out: Any = None, threads: int = 0) -> Any: ...

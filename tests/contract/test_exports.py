@@ -107,6 +107,7 @@ FORBIDDEN = {
     "errors.py": ("vedette.",),
     "hub.py": ("vedette.model", "vedette.ocr", "vedette.cli"),
     "runtime": ("vedette.model", "vedette.ocr", "vedette.cli", "vedette.hub"),
+    "tensor.py": ("vedette.model", "vedette.ocr", "vedette.cli", "vedette.hub"),
     "memory.py": ("vedette.model", "vedette.ocr", "vedette.cli", "vedette.hub"),
     "batching": ("vedette.model", "vedette.ocr", "vedette.cli", "vedette.hub"),
     "metrics": ("vedette.model", "vedette.ocr", "vedette.cli", "vedette.batching", "vedette.pipeline"),

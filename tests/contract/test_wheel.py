@@ -1,32 +1,15 @@
 """The wheel: small, and with nothing in it but the package."""
 
-import subprocess
-import sys
 import zipfile
 from pathlib import Path
 
 import pytest
-
-ROOT = Path(__file__).parents[2]
+from bench.wheel import build
 
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("wheel")
-    command = [
-        sys.executable,
-        "-m",
-        "maturin",
-        "build",
-        "--release",
-        "--locked",
-        "--quiet",
-        "--out",
-        str(folder),
-    ]
-    subprocess.run(command, cwd=ROOT, check=True)
-    (built,) = folder.glob("*.whl")
-    return built
+    return build(tmp_path_factory.mktemp("wheel"))
 
 
 def test_it_is_under_10_mb(wheel: Path) -> None:

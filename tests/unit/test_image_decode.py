@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import vedette
 from vedette import image as images
 from vedette.errors import ImageError, InputError
 
@@ -251,3 +252,44 @@ def test_other_things_are_no_images(wrong: object) -> None:
         images.to_rgb(wrong)
     with pytest.raises(InputError):
         images.load(b"", background=(1, 2, 300))
+
+
+@pytest.mark.parametrize("shrink", [2, 4, 8])
+@pytest.mark.parametrize(("kind", "mode"), [("JPEG", "RGB"), ("JPEG", "L"), ("JPEG", "CMYK"), ("PNG", "RGB")])
+def test_shrunk_images_are_the_means_of_whole_ones(kind: str, mode: str, shrink: int) -> None:
+    smooth = picture(97, 131).resize((523, 387), Image.Resampling.BICUBIC)
+    data = encoded(smooth.convert(mode), kind, **({"quality": 95} if kind == "JPEG" else {}))
+    found = images.load(data, shrink=shrink)
+    assert found.shape == (-(-387 // shrink), -(-523 // shrink), 3)
+    # The borders of a JPEG are filled up to whole blocks, each decoder its own way.
+    whole = images.load(data)[: 387 // shrink * shrink, : 523 // shrink * shrink].astype(float)
+    means = whole.reshape(387 // shrink, shrink, 523 // shrink, shrink, 3).mean(axis=(1, 3))
+    inside = found[: means.shape[0], : means.shape[1]]
+    # A few frequencies of a block come close to its mean, as they do in Pillow's draft mode.
+    assert np.abs(inside - means).mean() < 1.5
+
+
+def test_shrunk_images_are_upright_and_limited() -> None:
+    exif = Image.Exif()
+    exif[274] = 6
+    data = encoded(picture(64, 96), "JPEG", exif=exif.tobytes(), quality=95)
+    turned = images.load(data, shrink=2)
+    assert turned.shape == (48, 32, 3)
+    whole = images.load(data).reshape(48, 2, 32, 2, 3).mean(axis=(1, 3))
+    assert np.abs(turned - whole).mean() < 4
+    with pytest.raises(InputError, match="1/3"):
+        images.load(data, shrink=3)  # type: ignore[arg-type]
+    with pytest.raises(ImageError, match="truncated"):
+        images.load(data[: len(data) // 2], shrink=2)
+
+
+def test_decoded_images_lie_in_the_pool() -> None:
+    pool = vedette.memory.default_pool()
+    data = encoded(picture(300, 400), "PNG")
+    before = pool.stats().current_bytes
+    image = images.load(data)
+    assert pool.stats().current_bytes >= before + 300 * 400 * 3
+    address = image.ctypes.data
+    del image
+    assert pool.stats().current_bytes == before
+    assert images.load(data).ctypes.data == address

@@ -54,6 +54,16 @@ pub enum ImageError {
         /// The decoder's words.
         reason: String,
     },
+    /// There is no memory for the pixels.
+    #[error("no memory for {width} x {height} pixels: {reason}")]
+    Memory {
+        /// Rows.
+        height: usize,
+        /// Pixels in a row.
+        width: usize,
+        /// The pool's words.
+        reason: String,
+    },
     /// The file cannot be read.
     #[error("cannot be read: {0}")]
     File(String),

@@ -8,7 +8,7 @@ use pyo3::types::{IntoPyDict, PyDict};
 use vedette_tensor::{DType, Dims, Strides, Tensor, View};
 
 /// The element type of an array.
-fn dtype_of(descriptor: &Bound<'_, PyArrayDescr>) -> Option<DType> {
+pub fn dtype_of(descriptor: &Bound<'_, PyArrayDescr>) -> Option<DType> {
     match (descriptor.kind(), descriptor.itemsize()) {
         (b'f', 4) => Some(DType::F32),
         (b'f', 8) => Some(DType::F64),

@@ -4,7 +4,8 @@ pub mod elements;
 pub mod operations;
 pub mod preprocess;
 
-use crate::errors::{IMAGE, INPUT, compute};
+use crate::errors::{IMAGE, INPUT, MEMORY_LIMIT, compute};
+use crate::memory::leased;
 use numpy::ndarray::{Array1, Array2, Array3};
 use numpy::{
     IntoPyArray, PyArray1, PyArray2, PyArray3, PyReadonlyArray2, PyReadonlyArray3, PyReadwriteArray3,
@@ -13,7 +14,7 @@ use numpy::{
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 use std::path::PathBuf;
-use vedette_image::codec::{self, Background, Format, Pixels};
+use vedette_image::codec::{self, Background, Format, Pixels, Shrink};
 use vedette_image::crop::{Quad, crop_lines as crop};
 use vedette_image::resize::{Planes, resize_normalize as resize};
 use vedette_image::text::{BoxOptions, best_classes as best, find_text_boxes as find};
@@ -22,7 +23,8 @@ use vedette_runtime::ThreadPool;
 use vedette_simd::isa;
 
 fn image_error(py: Python<'_>, error: &ImageError) -> PyErr {
-    IMAGE.error(py, error.to_string())
+    let class = if matches!(error, ImageError::Memory { .. }) { &MEMORY_LIMIT } else { &IMAGE };
+    class.error(py, error.to_string())
 }
 
 fn input_error(py: Python<'_>, message: String) -> PyErr {
@@ -57,38 +59,42 @@ fn view<'a>(py: Python<'_>, image: &'a PyReadonlyArray3<'_, u8>) -> PyResult<Ima
     })
 }
 
-fn to_python(
-    py: Python<'_>,
-    decoded: PyResult<Result<Pixels, ImageError>>,
-) -> PyResult<Bound<'_, PyArray3<u8>>> {
+fn to_python(py: Python<'_>, decoded: PyResult<Result<Pixels, ImageError>>) -> PyResult<Bound<'_, PyAny>> {
     let Pixels { height, width, data } = decoded?.map_err(|error| image_error(py, &error))?;
-    match Array3::from_shape_vec((height, width, 3), data) {
-        Ok(array) => Ok(array.into_pyarray(py)),
-        Err(error) => Err(input_error(py, error.to_string())),
-    }
+    let dims = [height, width, 3].map(|dim| dim as numpy::npyffi::npy_intp);
+    leased(py, data, numpy::dtype::<u8>(py), dims.to_vec())
+}
+
+fn shrink_by(py: Python<'_>, divisor: u32) -> PyResult<Shrink> {
+    Shrink::new(divisor).ok_or_else(|| {
+        input_error(py, format!("an image is decoded at 1, 1/2, 1/4 or 1/8, not at 1/{divisor}"))
+    })
 }
 
 /// Decodes bytes.
 #[pyfunction]
-#[pyo3(signature = (data, background_color))]
+#[pyo3(signature = (data, background_color, shrink))]
 pub fn decode_image<'py>(
     py: Python<'py>,
     data: &Bound<'py, PyBytes>,
     background_color: BackgroundArgument,
-) -> PyResult<Bound<'py, PyArray3<u8>>> {
-    let bytes = data.as_bytes();
-    to_python(py, compute(py, || codec::decode(bytes, background(background_color))))
+    shrink: u32,
+) -> PyResult<Bound<'py, PyAny>> {
+    let (bytes, shrink) = (data.as_bytes(), shrink_by(py, shrink)?);
+    to_python(py, compute(py, || codec::decode(bytes, background(background_color), shrink)))
 }
 
 /// Decodes a file.
 #[pyfunction]
-#[pyo3(signature = (path, background_color))]
+#[pyo3(signature = (path, background_color, shrink))]
 pub fn decode_image_file(
     py: Python<'_>,
     path: PathBuf,
     background_color: BackgroundArgument,
-) -> PyResult<Bound<'_, PyArray3<u8>>> {
-    to_python(py, compute(py, || codec::decode_file(&path, background(background_color))))
+    shrink: u32,
+) -> PyResult<Bound<'_, PyAny>> {
+    let shrink = shrink_by(py, shrink)?;
+    to_python(py, compute(py, || codec::decode_file(&path, background(background_color), shrink)))
 }
 
 /// Lays RGBA over a background.
@@ -98,7 +104,7 @@ pub fn composite<'py>(
     py: Python<'py>,
     rgba: PyReadonlyArray3<'py, u8>,
     background_color: BackgroundArgument,
-) -> PyResult<Bound<'py, PyArray3<u8>>> {
+) -> PyResult<Bound<'py, PyAny>> {
     let array = rgba.as_array();
     let (height, width, channels) = array.dim();
     if channels != 4 {
@@ -110,7 +116,10 @@ pub fn composite<'py>(
     let pixels = compute(py, || {
         let packed = array.as_standard_layout();
         let data = codec::composite(packed.as_slice().unwrap_or_default(), background(background_color));
-        Ok(Pixels { height, width, data })
+        Pixels::new(height, width, |to| {
+            to.copy_from_slice(&data);
+            Ok(())
+        })
     });
     to_python(py, pixels)
 }

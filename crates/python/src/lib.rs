@@ -8,7 +8,9 @@ mod engine;
 mod errors;
 mod image;
 mod memory;
+mod ndarray;
 mod runtime;
+mod tensor;
 
 #[pymodule(gil_used = false)]
 mod _native {
@@ -37,4 +39,12 @@ mod _native {
         CpuThrottle, WorkerPool, available_isas, cpu_features, effective_cores, get_num_threads, isa,
         process_clocks, set_num_threads,
     };
+    #[pymodule_export]
+    use super::tensor::elementwise::{add, divide, multiply, scale, subtract};
+    #[pymodule_export]
+    use super::tensor::matmul::matmul;
+    #[pymodule_export]
+    use super::tensor::reductions::{argmax, reduce, softmax};
+    #[pymodule_export]
+    use super::tensor::windows::{conv2d, pool2d};
 }

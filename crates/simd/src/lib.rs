@@ -7,12 +7,16 @@
 #[cfg(target_arch = "x86_64")]
 mod amx;
 mod features;
+mod real;
 mod vector;
 
 #[cfg(target_arch = "x86_64")]
 mod x86;
+#[cfg(target_arch = "x86_64")]
+mod x86_doubles;
 
 pub use features::{CpuFeatures, Isa, features, isa};
+pub use real::{Doubles, Real};
 pub use vector::{Scalar, Simd};
 #[cfg(target_arch = "x86_64")]
 pub use x86::{Avx2, Avx512};

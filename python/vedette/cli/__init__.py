@@ -31,6 +31,7 @@ COMMANDS = {
     "inspect": "show a model's graph before and after compilation",
     "models": "list, fetch and remove model packages",
     "top": "show what a running process does, as it does it",
+    "bench": "measure Vedette against what people use today",
     "doctor": "show what Vedette found on this machine",
 }
 

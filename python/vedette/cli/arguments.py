@@ -26,6 +26,13 @@ def thread_count(text: str) -> int:
     return int(text)
 
 
+def positive(text: str) -> int:
+    """A whole number from 1 on."""
+    if not (text.isascii() and text.isdecimal() and int(text) >= 1):
+        raise argparse.ArgumentTypeError(f"must be a whole number from 1 on, got {text!r}")
+    return int(text)
+
+
 def image_files(folder: Path, *, recursive: bool) -> list[Path]:
     """The images of a folder by their suffix, in the order of their names."""
     entries = folder.rglob("*") if recursive else folder.iterdir()

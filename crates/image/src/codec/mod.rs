@@ -5,5 +5,5 @@ mod encode;
 mod jpeg;
 mod tiff;
 
-pub use decode::{Background, MAX_FILE_BYTES, MAX_PIXELS, Pixels, composite, decode, decode_file};
+pub use decode::{Background, MAX_FILE_BYTES, MAX_PIXELS, Pixels, Shrink, composite, decode, decode_file};
 pub use encode::{Format, encode};

@@ -1,7 +1,8 @@
 //! The change gate: what differs from the frame processed last.
 
-use super::arrays::{Images, Kind, input_error, level, work};
+use super::arrays::Images;
 use crate::errors::compute;
+use crate::ndarray::{input_error, level, work};
 use numpy::ndarray::{Array2, Array3};
 use numpy::{IntoPyArray, PyArray2, PyArray3};
 use pyo3::prelude::*;
@@ -9,6 +10,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use vedette_image::Frame;
 use vedette_image::change::{ChangeGate as Gate, Comparison, Rectangle, tile_hashes as hashes};
 use vedette_simd::Isa;
+use vedette_tensor::DType;
 
 /// Keeps the frame processed last.
 #[pyclass(frozen, module = "vedette._native")]
@@ -20,12 +22,12 @@ pub struct ChangeGate {
 /// One image of bytes.
 fn image<'py>(object: &Bound<'py, PyAny>) -> PyResult<Images<'py>> {
     let images = Images::new(object)?;
-    if images.array.kind != Kind::U8 || images.batch.is_some() || images.is_empty() {
+    if images.array.dtype != DType::U8 || images.batch.is_some() || images.is_empty() {
         return Err(input_error(
             object.py(),
             format!(
                 "expected one uint8 image, got {} of shape {:?}",
-                images.array.kind.name(),
+                images.array.dtype.name(),
                 images.array.shape()
             ),
         ));

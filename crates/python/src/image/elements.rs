@@ -1,11 +1,13 @@
 //! Operations on each element alone, over arrays of any shape and strides.
 
-use super::arrays::{Array, Kind, input_error, level, output, pool, work};
+use super::arrays::image_array;
+use crate::ndarray::{Array, input_error, level, output, pool, work};
 use pyo3::prelude::*;
 use vedette_image::Sample;
 use vedette_image::pointwise::{ChannelScale, Distance, absolute_difference, threshold as above};
 use vedette_runtime::ThreadPool;
 use vedette_simd::Isa;
+use vedette_tensor::DType;
 
 /// Elements a thread takes at least.
 const GRAIN: usize = 1 << 18;
@@ -128,8 +130,8 @@ fn unary<T: Sample, U: Sample>(
     })
 }
 
-fn kind_error(py: Python<'_>, array: &Array<'_>) -> PyErr {
-    input_error(py, format!("expected uint8, uint16 or float32 values, got {}", array.kind.name()))
+fn dtype_error(py: Python<'_>, array: &Array<'_>) -> PyErr {
+    input_error(py, format!("expected uint8, uint16 or float32 values, got {}", array.dtype.name()))
 }
 
 /// `maximum` where an element is greater than `value`, else zero.
@@ -144,20 +146,20 @@ pub fn threshold<'py>(
     threads: usize,
     isa: Option<&str>,
 ) -> PyResult<Bound<'py, PyAny>> {
-    let input = Array::new(gray)?;
+    let input = image_array(gray)?;
     let isa = level(py, isa)?;
-    let result = output(py, out, input.kind, input.shape(), &[&input], true)?;
+    let result = output(py, out, input.dtype, input.shape(), &[&input], true)?;
     let pool = pool(threads);
     // Levels are whole: those above a value are those above its floor.
     let (floor, top) = (value.floor(), maximum.round_ties_even());
-    match input.kind {
-        Kind::U8 => run_threshold::<u8>(isa, &input, &result, floor, 255.0, top as u8, &pool)?,
-        Kind::U16 => run_threshold::<u16>(isa, &input, &result, floor, 65535.0, top as u16, &pool)?,
-        Kind::F32 => {
+    match input.dtype {
+        DType::U8 => run_threshold::<u8>(isa, &input, &result, floor, 255.0, top as u8, &pool)?,
+        DType::U16 => run_threshold::<u16>(isa, &input, &result, floor, 65535.0, top as u16, &pool)?,
+        DType::F32 => {
             let (value, maximum) = (value as f32, maximum as f32);
             unary(&input, &result, 64, &pool, |values, out| above(isa, values, value, maximum, out))?;
         }
-        _ => return Err(kind_error(py, &input)),
+        _ => return Err(dtype_error(py, &input)),
     }
     Ok(result.object.into_any())
 }
@@ -207,7 +209,7 @@ pub fn normalize<'py>(
     threads: usize,
     isa: Option<&str>,
 ) -> PyResult<Bound<'py, PyAny>> {
-    let input = Array::new(x)?;
+    let input = image_array(x)?;
     let isa = level(py, isa)?;
     let channels = mean.len().max(std.len());
     let spread = |values: Vec<f32>| if values.len() == 1 { vec![values[0]; channels] } else { values };
@@ -227,15 +229,15 @@ pub fn normalize<'py>(
     if !std.iter().all(|deviation| deviation.abs() > 0.0) {
         return Err(input_error(py, format!("deviations must not be zero, got {std:?}")));
     }
-    let result = output(py, out, Kind::F32, input.shape(), &[&input], true)?;
+    let result = output(py, out, DType::F32, input.shape(), &[&input], true)?;
     let scale = ChannelScale::new(&mean, &std);
     let pool = pool(threads);
     let multiple = 16 * channels;
-    match input.kind {
-        Kind::F32 => unary(&input, &result, multiple, &pool, |v: &[f32], o| scale.apply(isa, v, o))?,
-        Kind::U8 => unary(&input, &result, multiple, &pool, |v: &[u8], o| scale.apply(isa, v, o))?,
-        Kind::U16 => unary(&input, &result, multiple, &pool, |v: &[u16], o| scale.apply(isa, v, o))?,
-        _ => return Err(kind_error(py, &input)),
+    match input.dtype {
+        DType::F32 => unary(&input, &result, multiple, &pool, |v: &[f32], o| scale.apply(isa, v, o))?,
+        DType::U8 => unary(&input, &result, multiple, &pool, |v: &[u8], o| scale.apply(isa, v, o))?,
+        DType::U16 => unary(&input, &result, multiple, &pool, |v: &[u16], o| scale.apply(isa, v, o))?,
+        _ => return Err(dtype_error(py, &input)),
     }
     Ok(result.object.into_any())
 }
@@ -251,27 +253,27 @@ pub fn absdiff<'py>(
     threads: usize,
     isa: Option<&str>,
 ) -> PyResult<Bound<'py, PyAny>> {
-    let (first, second) = (Array::new(a)?, Array::new(b)?);
+    let (first, second) = (image_array(a)?, image_array(b)?);
     let isa = level(py, isa)?;
-    if first.kind != second.kind || first.shape() != second.shape() {
+    if first.dtype != second.dtype || first.shape() != second.shape() {
         return Err(input_error(
             py,
             format!(
                 "expected two arrays of one type and shape, got {} of shape {:?} and {} of shape {:?}",
-                first.kind.name(),
+                first.dtype.name(),
                 first.shape(),
-                second.kind.name(),
+                second.dtype.name(),
                 second.shape()
             ),
         ));
     }
-    let result = output(py, out, first.kind, first.shape(), &[&first, &second], false)?;
+    let result = output(py, out, first.dtype, first.shape(), &[&first, &second], false)?;
     let pool = pool(threads);
-    match first.kind {
-        Kind::U8 => difference::<u8>(isa, &first, &second, &result, &pool)?,
-        Kind::U16 => difference::<u16>(isa, &first, &second, &result, &pool)?,
-        Kind::F32 => difference::<f32>(isa, &first, &second, &result, &pool)?,
-        _ => return Err(kind_error(py, &first)),
+    match first.dtype {
+        DType::U8 => difference::<u8>(isa, &first, &second, &result, &pool)?,
+        DType::U16 => difference::<u16>(isa, &first, &second, &result, &pool)?,
+        DType::F32 => difference::<f32>(isa, &first, &second, &result, &pool)?,
+        _ => return Err(dtype_error(py, &first)),
     }
     Ok(result.object.into_any())
 }

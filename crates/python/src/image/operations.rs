@@ -1,6 +1,7 @@
 //! Operations on whole images: resizing, colour, geometry, filters.
 
-use super::arrays::{Array, Images, Kind, input_error, level, output, output_images, pool, work};
+use super::arrays::{Images, output_images};
+use crate::ndarray::{Array, input_error, level, output, pool, work};
 use numpy::PyArray1;
 use pyo3::prelude::*;
 use vedette_image::blur::{Border, Kernel, blur as blur_image};
@@ -11,6 +12,7 @@ use vedette_image::preprocess::{Source, letterbox as fit};
 use vedette_image::resample::{Edge, Filter, Pixel, Sampling, resize};
 use vedette_image::warp::{inverse, warp as warp_image};
 use vedette_image::{Frame, FrameMut, Sample};
+use vedette_tensor::DType;
 
 /// The convention of a filter's name and a profile's.
 pub fn sampling(py: Python<'_>, filter: &str, antialias: bool, profile: &str) -> PyResult<Sampling> {
@@ -43,8 +45,8 @@ fn profile_error(py: Python<'_>, profile: &str) -> PyErr {
     input_error(py, format!("profile is {profile:?}; it can be opencv, pillow, torchvision or ultralytics"))
 }
 
-fn kind_error(py: Python<'_>, kind: Kind, expected: &str) -> PyErr {
-    input_error(py, format!("expected {expected} values, got {}", kind.name()))
+fn dtype_error(py: Python<'_>, dtype: DType, expected: &str) -> PyErr {
+    input_error(py, format!("expected {expected} values, got {}", dtype.name()))
 }
 
 /// Calls `f` with each image and its output.
@@ -90,13 +92,13 @@ pub fn resize_image<'py>(
     let sampling = sampling(py, filter, antialias, profile)?;
     let (isa, pool) = (level(py, isa)?, pool(threads));
     let shape = images.shape_with(size, images.channels_axis());
-    let kind = images.array.kind;
-    let result = output_images(py, out, kind, &shape, images.shape[2], &[&images.array])?;
-    match kind {
-        Kind::U8 => each::<u8, u8>(py, &images, &result, |i, o| resize_one(isa, i, o, sampling, &pool))?,
-        Kind::U16 => each::<u16, u16>(py, &images, &result, |i, o| resize_one(isa, i, o, sampling, &pool))?,
-        Kind::F32 => each::<f32, f32>(py, &images, &result, |i, o| resize_one(isa, i, o, sampling, &pool))?,
-        _ => return Err(kind_error(py, kind, "uint8, uint16 or float32")),
+    let dtype = images.array.dtype;
+    let result = output_images(py, out, dtype, &shape, images.shape[2], &[&images.array])?;
+    match dtype {
+        DType::U8 => each::<u8, u8>(py, &images, &result, |i, o| resize_one(isa, i, o, sampling, &pool))?,
+        DType::U16 => each::<u16, u16>(py, &images, &result, |i, o| resize_one(isa, i, o, sampling, &pool))?,
+        DType::F32 => each::<f32, f32>(py, &images, &result, |i, o| resize_one(isa, i, o, sampling, &pool))?,
+        _ => return Err(dtype_error(py, dtype, "uint8, uint16 or float32")),
     }
     Ok(result.array.object.into_any())
 }
@@ -130,14 +132,14 @@ pub fn letterbox_image<'py>(
     not_empty(py, &images)?;
     let sampling = sampling(py, filter, antialias, profile)?;
     let (isa, pool) = (level(py, isa)?, pool(threads));
-    if images.array.kind != Kind::U8 {
-        return Err(kind_error(py, images.array.kind, "uint8"));
+    if images.array.dtype != DType::U8 {
+        return Err(dtype_error(py, images.array.dtype, "uint8"));
     }
     if size.contains(&0) {
         return Err(input_error(py, format!("a size without pixels: {size:?}")));
     }
     let shape = images.shape_with(size, images.channels_axis());
-    let result = output_images(py, out, Kind::U8, &shape, images.shape[2], &[&images.array])?;
+    let result = output_images(py, out, DType::U8, &shape, images.shape[2], &[&images.array])?;
     each::<u8, u8>(py, &images, &result, |image, out| {
         fit(isa, image, out, sampling, fill, &pool);
     })?;
@@ -175,8 +177,8 @@ pub fn to_gray<'py>(
     }
     let (isa, pool) = (level(py, isa)?, pool(threads));
     let shape = images.shape_with([height, width], None);
-    let kind = images.array.kind;
-    let array = output(py, out, kind, &shape, &[&images.array], false)?;
+    let dtype = images.array.dtype;
+    let array = output(py, out, dtype, &shape, &[&images.array], false)?;
     let result = gray_images(array, images.batch);
     fn run<T: Luma>(
         py: Python<'_>,
@@ -188,11 +190,11 @@ pub fn to_gray<'py>(
     ) -> PyResult<()> {
         each::<T, T>(py, images, out, |image, out| gray(isa, image, out, weights, pool))
     }
-    match kind {
-        Kind::U8 => run::<u8>(py, &images, &result, isa, weights, &pool)?,
-        Kind::U16 => run::<u16>(py, &images, &result, isa, weights, &pool)?,
-        Kind::F32 => run::<f32>(py, &images, &result, isa, weights, &pool)?,
-        _ => return Err(kind_error(py, kind, "uint8, uint16 or float32")),
+    match dtype {
+        DType::U8 => run::<u8>(py, &images, &result, isa, weights, &pool)?,
+        DType::U16 => run::<u16>(py, &images, &result, isa, weights, &pool)?,
+        DType::F32 => run::<f32>(py, &images, &result, isa, weights, &pool)?,
+        _ => return Err(dtype_error(py, dtype, "uint8, uint16 or float32")),
     }
     Ok(result.array.object.into_any())
 }
@@ -230,8 +232,8 @@ fn channel_counts(
     threads: usize,
 ) -> PyResult<[u64; 256]> {
     let images = Images::new(image)?;
-    if images.array.kind != Kind::U8 {
-        return Err(kind_error(py, images.array.kind, "uint8"));
+    if images.array.dtype != DType::U8 {
+        return Err(dtype_error(py, images.array.dtype, "uint8"));
     }
     if channel >= images.shape[2] {
         return Err(input_error(py, format!("no channel {channel} in shape {:?}", images.array.shape())));
@@ -263,8 +265,8 @@ pub fn convert_color<'py>(
 ) -> PyResult<Bound<'py, PyAny>> {
     let images = Images::new(image)?;
     let pool = pool(threads);
-    if images.array.kind != Kind::U8 {
-        return Err(kind_error(py, images.array.kind, "uint8"));
+    if images.array.dtype != DType::U8 {
+        return Err(dtype_error(py, images.array.dtype, "uint8"));
     }
     let [height, width, channels] = images.shape;
     let camera =
@@ -281,7 +283,7 @@ pub fn convert_color<'py>(
         }
         let size = [if planar { height / 3 * 2 } else { height }, width];
         let shape = images.shape_with(size, Some(3));
-        let result = output_images(py, out, Kind::U8, &shape, 3, &[&images.array])?;
+        let result = output_images(py, out, DType::U8, &shape, 3, &[&images.array])?;
         each::<u8, u8>(py, &images, &result, |image, out| {
             decode_yuv(image, format, out, target == "bgr", &pool);
         })?;
@@ -308,7 +310,7 @@ pub fn convert_color<'py>(
     }
     let gray = conversion.to_channels() == 1;
     let shape = images.shape_with([height, width], (!gray).then(|| conversion.to_channels()));
-    let array = output(py, out, Kind::U8, &shape, &[&images.array], false)?;
+    let array = output(py, out, DType::U8, &shape, &[&images.array], false)?;
     let result = if gray {
         gray_images(array, images.batch)
     } else {
@@ -354,20 +356,20 @@ pub fn warp<'py>(
     };
     let pool = pool(threads);
     let shape = images.shape_with(size, images.channels_axis());
-    let kind = images.array.kind;
-    let result = output_images(py, out, kind, &shape, images.shape[2], &[&images.array])?;
+    let dtype = images.array.dtype;
+    let result = output_images(py, out, dtype, &shape, images.shape[2], &[&images.array])?;
     let fill = fill as f32;
-    match kind {
-        Kind::U8 => each::<u8, u8>(py, &images, &result, |image, out| {
+    match dtype {
+        DType::U8 => each::<u8, u8>(py, &images, &result, |image, out| {
             warp_image(image, out, matrix, nearest, Sample::from_f32(fill), &pool);
         })?,
-        Kind::U16 => each::<u16, u16>(py, &images, &result, |image, out| {
+        DType::U16 => each::<u16, u16>(py, &images, &result, |image, out| {
             warp_image(image, out, matrix, nearest, Sample::from_f32(fill), &pool);
         })?,
-        Kind::F32 => each::<f32, f32>(py, &images, &result, |image, out| {
+        DType::F32 => each::<f32, f32>(py, &images, &result, |image, out| {
             warp_image(image, out, matrix, nearest, fill, &pool);
         })?,
-        _ => return Err(kind_error(py, kind, "uint8, uint16 or float32")),
+        _ => return Err(dtype_error(py, dtype, "uint8, uint16 or float32")),
     }
     Ok(result.array.object.into_any())
 }
@@ -398,11 +400,11 @@ pub fn blur<'py>(
     let images = Images::new(image)?;
     check_blur(py, size)?;
     let (isa, pool) = (level(py, isa)?, pool(threads));
-    if images.array.kind != Kind::U8 {
-        return Err(kind_error(py, images.array.kind, "uint8"));
+    if images.array.dtype != DType::U8 {
+        return Err(dtype_error(py, images.array.dtype, "uint8"));
     }
     let shape = images.array.shape().to_vec();
-    let result = output_images(py, out, Kind::U8, &shape, images.shape[2], &[&images.array])?;
+    let result = output_images(py, out, DType::U8, &shape, images.shape[2], &[&images.array])?;
     let kernel = |axis: usize| match sigma {
         Some(sigma) => Kernel::gaussian(size[axis], sigma[axis]),
         None => Kernel::mean(size[axis]),

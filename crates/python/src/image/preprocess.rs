@@ -1,13 +1,15 @@
 //! The one-pass preparation of frames for networks.
 
-use super::arrays::{Array, Kind, input_error, level, output, pool};
+use super::arrays::image_array;
 use super::operations::sampling;
 use crate::errors::{compute, of_panic};
+use crate::ndarray::{Array, input_error, level, output, pool};
 use pyo3::prelude::*;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use vedette_image::Frame;
 use vedette_image::preprocess::{Element, Fit, Preprocess as Native, Slot, Source, SourceFrame};
 use vedette_image::resample::PlanCache;
+use vedette_tensor::DType;
 
 /// See `vedette.image.Preprocess`.
 #[pyclass(frozen, module = "vedette._native")]
@@ -15,7 +17,7 @@ pub struct Preprocess {
     native: Native,
     source: Source,
     source_name: String,
-    kind: Kind,
+    dtype: DType,
 }
 
 #[pymethods]
@@ -44,11 +46,11 @@ impl Preprocess {
                 return Err(input_error(py, format!("fit is {fit:?}; it can be stretch, letterbox or crop")));
             }
         };
-        let kind = match dtype {
-            "float32" => Kind::F32,
-            "float16" => Kind::F16,
-            "uint8" => Kind::U8,
-            "int8" => Kind::I8,
+        let dtype = match dtype {
+            "float32" => DType::F32,
+            "float16" => DType::F16,
+            "uint8" => DType::U8,
+            "int8" => DType::I8,
             _ => {
                 return Err(input_error(
                     py,
@@ -75,7 +77,7 @@ impl Preprocess {
         }
         let sampling = sampling(py, filter, antialias, profile)?;
         let native = Native { size, fit, sampling, scale, offset, fill, planar, plans: PlanCache::new() };
-        Ok(Preprocess { native, source: format, source_name: source.to_owned(), kind })
+        Ok(Preprocess { native, source: format, source_name: source.to_owned(), dtype })
     }
 
     /// Prepares frames into a batch, one slot each.
@@ -89,7 +91,7 @@ impl Preprocess {
         isa: Option<&str>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let isa = level(py, isa)?;
-        let arrays = frames.iter().map(Array::new).collect::<PyResult<Vec<_>>>()?;
+        let arrays = frames.iter().map(image_array).collect::<PyResult<Vec<_>>>()?;
         let sources =
             arrays.iter().map(|array| self.source_frame(py, array)).collect::<PyResult<Vec<_>>>()?;
         let [height, width] = self.native.size;
@@ -100,15 +102,15 @@ impl Preprocess {
             [arrays.len(), height, width, channels]
         };
         let inputs: Vec<&Array<'_>> = arrays.iter().collect();
-        let result = output(py, out, self.kind, &shape, &inputs, false)?;
+        let result = output(py, out, self.dtype, &shape, &inputs, false)?;
         if !result.is_contiguous() {
             return Err(input_error(py, "expected out to be C-contiguous"));
         }
         let start = result.pointer();
-        match self.kind {
-            Kind::F32 => self.store::<f32>(py, &sources, start, threads, isa)?,
-            Kind::F16 => self.store::<half::f16>(py, &sources, start, threads, isa)?,
-            Kind::I8 => self.store::<i8>(py, &sources, start, threads, isa)?,
+        match self.dtype {
+            DType::F32 => self.store::<f32>(py, &sources, start, threads, isa)?,
+            DType::F16 => self.store::<half::f16>(py, &sources, start, threads, isa)?,
+            DType::I8 => self.store::<i8>(py, &sources, start, threads, isa)?,
             _ => self.store::<u8>(py, &sources, start, threads, isa)?,
         }
         Ok(result.object.into_any())
@@ -128,7 +130,7 @@ impl Preprocess {
                 format!(
                     "expected {} frames as uint8 of {expected}, got {} of shape {:?}",
                     self.source_name,
-                    array.kind.name(),
+                    array.dtype.name(),
                     array.shape()
                 ),
             )
@@ -139,7 +141,7 @@ impl Preprocess {
             [h, w, c] => ([h, w, c], [strides[0], strides[1], strides[2]]),
             _ => return Err(wrong("two or three axes")),
         };
-        if array.kind != Kind::U8 {
+        if array.dtype != DType::U8 {
             return Err(wrong("any size"));
         }
         // SAFETY: NumPy vouches for the elements its shape and strides reach, for as long as the array lives.

@@ -13,5 +13,5 @@ mod trace;
 
 pub use arena::Arena;
 pub use map::map_file;
-pub use pool::{Buffer, BufferPool};
+pub use pool::{Buffer, BufferPool, leased};
 pub use pressure::{PressureMonitor, memory_pressure};

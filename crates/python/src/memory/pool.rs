@@ -2,7 +2,8 @@ use std::ffi::c_int;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use numpy::npyffi::NPY_ARRAY_WRITEABLE;
+use numpy::npyffi::{NPY_ARRAY_WRITEABLE, npy_intp};
+use numpy::{PyArrayDescr, PyArrayDescrMethods};
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
@@ -85,11 +86,7 @@ impl BufferPool {
         let descriptor = shape::descriptor(dtype)?;
         let dims = shape::dims(shape)?;
         let lease = self.lease(py, shape::bytes(py, &dims, &descriptor)?)?;
-        let data = lease.as_raw();
-        let trace = Trace::new(py, data, lease.len());
-        let owner = Bound::new(py, LeaseOwner { lease: Some(lease), trace })?;
-        // SAFETY: the block holds the shape's bytes, stays where it is, and is lent to this array alone.
-        unsafe { array::over(descriptor, dims, data, NPY_ARRAY_WRITEABLE, owner.into_any()) }
+        leased(py, lease, descriptor, dims)
     }
 
     #[pyo3(signature = (*, older_than_s=0.0))]
@@ -149,6 +146,25 @@ impl BufferPool {
 struct LeaseOwner {
     lease: Option<Lease>,
     trace: Trace,
+}
+
+/// An array over a block, which goes back to its pool when the last view of the array dies.
+///
+/// # Panics
+/// Where the block is smaller than the array.
+pub fn leased<'py>(
+    py: Python<'py>,
+    lease: Lease,
+    descriptor: Bound<'py, PyArrayDescr>,
+    dims: Vec<npy_intp>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let bytes = dims.iter().map(|&dim| dim as usize).product::<usize>() * descriptor.itemsize();
+    assert!(lease.len() >= bytes);
+    let data = lease.as_raw();
+    let trace = Trace::new(py, data, lease.len());
+    let owner = Bound::new(py, LeaseOwner { lease: Some(lease), trace })?;
+    // SAFETY: the block holds the shape's bytes, stays where it is, and is lent to this array alone.
+    unsafe { array::over(descriptor, dims, data, NPY_ARRAY_WRITEABLE, owner.into_any()) }
 }
 
 #[pymethods]

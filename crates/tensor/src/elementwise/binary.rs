@@ -65,14 +65,14 @@ fn map2<A: Element, B: Element>(f: impl Fn(A, A) -> B + Send + Sync + 'static) -
 
 /// As [`map2`], compiled for each level so that the compiler can use its vectors.
 macro_rules! compiled_for_levels {
-    ($isa:expr, $result:ty, $f:expr) => {{
+    ($isa:expr, $of:ty, $result:ty, $f:expr) => {{
         let isa = $isa;
         let rows = move |pointers: [*mut u8; 3], n: usize| {
             // SAFETY: the kernel's contract grants n elements at each pointer.
-            dispatch!(isa, S => unsafe { map_each::<f32, $result>(pointers, n, $f) });
+            dispatch!(isa, S => unsafe { map_each::<$of, $result>(pointers, n, $f) });
         };
         // SAFETY: as above, only the n elements are accessed.
-        unsafe { Kernel::new([<$result>::DTYPE, DType::F32, DType::F32], rows) }
+        unsafe { Kernel::new([<$result>::DTYPE, <$of>::DTYPE, <$of>::DTYPE], rows) }
     }};
 }
 
@@ -128,6 +128,11 @@ pub fn binary(op: BinaryOp, dtype: DType, isa: Isa) -> Option<Kernel<3>> {
     {
         return Some(kernel);
     }
+    if dtype == DType::F64
+        && let Some(kernel) = doubles(op, isa)
+    {
+        return Some(kernel);
+    }
     match op {
         BinaryOp::Add => with_number!(dtype, T => map2(<T as Number>::add)),
         BinaryOp::Sub => with_number!(dtype, T => map2(<T as Number>::sub)),
@@ -171,16 +176,26 @@ fn float_vectors(op: BinaryOp, isa: Isa) -> Option<Kernel<3>> {
         BinaryOp::Sub => vectors!(isa, S, (a, b) => S::sub(a, b)),
         BinaryOp::Mul => vectors!(isa, S, (a, b) => S::mul(a, b)),
         BinaryOp::Div => vectors!(isa, S, (a, b) => S::div(a, b)),
-        BinaryOp::Min => compiled_for_levels!(isa, f32, <f32 as Number>::min),
-        BinaryOp::Max => compiled_for_levels!(isa, f32, <f32 as Number>::max),
-        BinaryOp::Equal => compiled_for_levels!(isa, bool, |a, b| a == b),
-        BinaryOp::Less => compiled_for_levels!(isa, bool, |a, b| a < b),
-        BinaryOp::LessOrEqual => compiled_for_levels!(isa, bool, |a, b| a <= b),
-        BinaryOp::Greater => compiled_for_levels!(isa, bool, |a, b| a > b),
-        BinaryOp::GreaterOrEqual => compiled_for_levels!(isa, bool, |a, b| a >= b),
+        BinaryOp::Min => compiled_for_levels!(isa, f32, f32, <f32 as Number>::min),
+        BinaryOp::Max => compiled_for_levels!(isa, f32, f32, <f32 as Number>::max),
+        BinaryOp::Equal => compiled_for_levels!(isa, f32, bool, |a, b| a == b),
+        BinaryOp::Less => compiled_for_levels!(isa, f32, bool, |a, b| a < b),
+        BinaryOp::LessOrEqual => compiled_for_levels!(isa, f32, bool, |a, b| a <= b),
+        BinaryOp::Greater => compiled_for_levels!(isa, f32, bool, |a, b| a > b),
+        BinaryOp::GreaterOrEqual => compiled_for_levels!(isa, f32, bool, |a, b| a >= b),
         BinaryOp::PRelu => vectors!(isa, S, (x, slope) => {
             S::select_lt(S::splat(0.0), x, x, S::mul(x, slope))
         }),
+        _ => return None,
+    })
+}
+
+fn doubles(op: BinaryOp, isa: Isa) -> Option<Kernel<3>> {
+    Some(match op {
+        BinaryOp::Add => compiled_for_levels!(isa, f64, f64, <f64 as Number>::add),
+        BinaryOp::Sub => compiled_for_levels!(isa, f64, f64, <f64 as Number>::sub),
+        BinaryOp::Mul => compiled_for_levels!(isa, f64, f64, <f64 as Number>::mul),
+        BinaryOp::Div => compiled_for_levels!(isa, f64, f64, <f64 as Number>::div),
         _ => return None,
     })
 }

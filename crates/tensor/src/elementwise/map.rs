@@ -1,4 +1,4 @@
-use super::nest::{Nest, Tile};
+use super::nest::{Nest, PARALLEL_GRAIN, Tile};
 use crate::{DType, Dims, Strides, TensorError, View, ViewMut, broadcast_shape};
 use smallvec::SmallVec;
 use std::mem::MaybeUninit;
@@ -45,8 +45,36 @@ impl<const N: usize> Kernel<N> {
         self.dtypes
     }
 
+    /// Computes `n` elements that follow each other in every operand, on several threads where that pays.
+    ///
+    /// # Safety
+    /// The first pointer is writable and the others readable for `n` elements of the kernel's types, aligned for them;
+    /// the first is one of the others or apart from them.
+    pub unsafe fn run_contiguous(&self, pointers: [*mut u8; N], n: usize, pool: &ThreadPool) {
+        if n <= PARALLEL_GRAIN {
+            (self.rows)(pointers, n);
+            return;
+        }
+        let pointers = Pointers(pointers);
+        pool.run_ranges(n, PARALLEL_GRAIN, 64, |range| {
+            (self.rows)(pointers.at(range.start, self.dtypes.map(DType::size)), range.len());
+        });
+    }
+
     pub(super) fn into_rows(self) -> Box<Rows<N>> {
         self.rows
+    }
+}
+
+/// Pointers of one run, shared by threads that use them at places of their own.
+struct Pointers<const N: usize>([*mut u8; N]);
+
+// SAFETY: the pointers are only values here; who dereferences them answers for it.
+unsafe impl<const N: usize> Sync for Pointers<N> {}
+
+impl<const N: usize> Pointers<N> {
+    fn at(&self, element: usize, sizes: [usize; N]) -> [*mut u8; N] {
+        std::array::from_fn(|k| self.0[k].wrapping_add(element * sizes[k]))
     }
 }
 

@@ -16,7 +16,7 @@ pub use cast::cast;
 pub use map::{Kernel, Layout, Map};
 pub use quantize::{dequantize, quantize};
 pub use ternary::{clip, multiply_add, select};
-pub use unary::{UnaryOp, activation, is_inf, power, unary};
+pub use unary::{UnaryOp, activation, is_inf, power, scale, unary};
 
 pub(crate) use nest::{Nest, PARALLEL_GRAIN, Tile};
 pub(crate) use number::{Number, with_float, with_number, with_types};

@@ -146,6 +146,28 @@ pub fn power(exponent: f32, isa: Isa) -> Kernel<2> {
     }
 }
 
+/// An element times a factor, of f32 or f64.
+pub fn scale(factor: f64, dtype: DType, isa: Isa) -> Option<Kernel<2>> {
+    match dtype {
+        DType::F32 => {
+            let factor = factor as f32;
+            Some(vectors!(isa, S, x => S::mul(x, S::splat(factor))))
+        }
+        DType::F64 => {
+            let rows = move |[to, from]: [*mut u8; 2], n: usize| {
+                let (to, from) = (to.cast::<f64>(), from.cast::<f64>());
+                dispatch!(isa, _S => for i in 0..n {
+                    // SAFETY: the kernel's contract grants n elements at each pointer.
+                    unsafe { to.add(i).write(from.add(i).read() * factor) }
+                });
+            };
+            // SAFETY: as above, only the n elements are accessed.
+            Some(unsafe { Kernel::new([DType::F64; 2], rows) })
+        }
+        _ => None,
+    }
+}
+
 /// The kernel of an activation; f32, and f16 and bf16 computed in f32, and f64.
 pub fn activation(activation: Activation, dtype: DType, isa: Isa) -> Option<Kernel<2>> {
     match dtype {

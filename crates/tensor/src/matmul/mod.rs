@@ -1,6 +1,10 @@
 //! Matrix products: a packed right-hand side, a left-hand side read in place, and an epilogue in registers.
 
+mod blocked;
 mod generic;
+mod matrix;
+mod micro;
+mod once;
 mod panels;
 mod plan;
 pub(crate) mod product;
@@ -9,6 +13,7 @@ pub mod split;
 pub(crate) mod tile;
 
 pub use generic::multiply_generic;
+pub use once::multiply;
 pub use panels::{PackedMatrix, PanelLayout};
 pub use plan::{MatMulArguments, MatMulOperands, MatMulPlan, matmul_shape};
 pub use product::Epilogue;

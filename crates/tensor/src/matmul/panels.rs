@@ -101,24 +101,31 @@ impl PanelLayout {
         scale: f32,
         packed: *mut f32,
     ) {
-        for panel in &self.panels[panels] {
-            let width = panel.kernel.width;
-            let columns = panel.columns.len();
-            for k in 0..self.k {
-                let row = source.wrapping_offset(row_offset(k));
-                // SAFETY: the panel's `width` values of row k lie within the packed block.
-                let to =
-                    unsafe { std::slice::from_raw_parts_mut(packed.add(panel.offset + k * width), width) };
-                let (values, padding) = to.split_at_mut(columns);
-                for (j, value) in values.iter_mut().enumerate() {
-                    // SAFETY: j is a column of the matrix, which the caller grants.
-                    *value = unsafe { *row.offset(column_offset(panel.columns.start + j)) } * scale;
+        // A few rows for all panels, then the next: pages of the source are done with before too many others come.
+        for first in (0..self.k).step_by(ROWS_TOGETHER) {
+            for panel in &self.panels[panels.clone()] {
+                let width = panel.kernel.width;
+                let columns = panel.columns.len();
+                for k in first..self.k.min(first + ROWS_TOGETHER) {
+                    let row = source.wrapping_offset(row_offset(k));
+                    // SAFETY: the panel's `width` values of row k lie within the packed block.
+                    let to = unsafe {
+                        std::slice::from_raw_parts_mut(packed.add(panel.offset + k * width), width)
+                    };
+                    let (values, padding) = to.split_at_mut(columns);
+                    for (j, value) in values.iter_mut().enumerate() {
+                        // SAFETY: j is a column of the matrix, which the caller grants.
+                        *value = unsafe { *row.offset(column_offset(panel.columns.start + j)) } * scale;
+                    }
+                    padding.fill(0.0);
                 }
-                padding.fill(0.0);
             }
         }
     }
 }
+
+/// Rows that are packed for all panels before the next are.
+const ROWS_TOGETHER: usize = 32;
 
 impl PanelLayout {
     /// Packs these panels of a matrix with these strides, scaled by `scale`.

@@ -1,79 +1,12 @@
+use super::matrix::Matrix;
 use super::panels::{PackedMatrix, PanelLayout};
 use super::product::{Epilogue, Product, UniformRows};
 use super::split::{Grid, chunk, parts_for};
 use crate::TensorError;
-use crate::shape::{Dims, Strides, broadcast_shape};
+use crate::shape::{Dims, broadcast_shape};
 use std::sync::Arc;
 use vedette_runtime::ThreadPool;
 use vedette_simd::Isa;
-
-/// A matrix operand: how its elements lie, rows and columns as the product sees them.
-#[derive(Clone, Debug)]
-struct Matrix {
-    batch: Dims,
-    batch_strides: Strides,
-    rows: usize,
-    columns: usize,
-    row_stride: isize,
-    column_stride: isize,
-}
-
-impl Matrix {
-    /// The last two axes as a matrix; a vector becomes a row (or, `as_column`, a column).
-    fn new(
-        shape: &[usize],
-        strides: &[isize],
-        transposed: bool,
-        as_column: bool,
-    ) -> Result<Matrix, TensorError> {
-        let rank = shape.len();
-        match rank {
-            0 => Err(TensorError("a matrix product needs at least one axis, got a scalar".into())),
-            1 => {
-                let (rows, columns) = if as_column { (shape[0], 1) } else { (1, shape[0]) };
-                let (row_stride, column_stride) = if as_column { (strides[0], 1) } else { (0, strides[0]) };
-                let (batch, batch_strides) = Default::default();
-                Ok(Matrix { batch, batch_strides, rows, columns, row_stride, column_stride })
-            }
-            _ => {
-                let (mut row, mut column) = (rank - 2, rank - 1);
-                if transposed {
-                    (row, column) = (column, row);
-                }
-                Ok(Matrix {
-                    batch: shape[..rank - 2].into(),
-                    batch_strides: strides[..rank - 2].into(),
-                    rows: shape[row],
-                    columns: shape[column],
-                    row_stride: strides[row],
-                    column_stride: strides[column],
-                })
-            }
-        }
-    }
-
-    /// Offsets of the matrices of a broadcast batch, and for each the number of the distinct matrix it is.
-    fn batch_offsets(&self, batch: &[usize]) -> Vec<(isize, usize)> {
-        let missing = batch.len() - self.batch.len();
-        let mut offsets = vec![(0isize, 0usize)];
-        for (axis, &dim) in batch.iter().enumerate() {
-            let own = axis.checked_sub(missing).filter(|&own| self.batch[own] != 1);
-            let (stride, count) = own.map_or((0, 1), |own| (self.batch_strides[own], self.batch[own]));
-            let next = offsets.iter().flat_map(|&(offset, number)| {
-                (0..dim).map(move |i| {
-                    (offset + i as isize * stride, number * count + if count == 1 { 0 } else { i })
-                })
-            });
-            offsets = next.collect();
-        }
-        offsets
-    }
-
-    /// Offsets of the distinct matrices, in their own order.
-    fn own_offsets(&self) -> Vec<isize> {
-        self.batch_offsets(&self.batch).into_iter().map(|(offset, _)| offset).collect()
-    }
-}
 
 /// Shapes and strides of the operands of a product.
 #[derive(Clone, Copy, Debug)]
@@ -93,7 +26,7 @@ pub struct MatMulOperands<'a> {
 }
 
 impl MatMulOperands<'_> {
-    fn matrices(&self) -> Result<(Matrix, Matrix), TensorError> {
+    pub(super) fn matrices(&self) -> Result<(Matrix, Matrix), TensorError> {
         let a = Matrix::new(self.a_shape, self.a_strides, self.trans_a, false)?;
         let b = Matrix::new(self.b_shape, self.b_strides, self.trans_b, true)?;
         if a.columns != b.rows {
@@ -382,17 +315,22 @@ impl MatMulPlan {
         let b = Shared(b.cast_mut());
         let panels = pack.layout.panels.len();
         let tasks = panels * pack.offsets.len();
+        if tasks == 0 {
+            return;
+        }
         let parts = parts_for((pack.layout.packed_len() * pack.offsets.len() * 8) as u64, pool.threads());
         pool.run(parts, |part| {
             let (b, to) = (&b, &to);
-            for task in chunk(tasks, parts, part, 1) {
-                let (number, panel) = (task / panels, task % panels);
+            let mine = chunk(tasks, parts, part, 1);
+            for number in mine.start / panels..mine.end.div_ceil(panels) {
+                let first = number * panels;
+                let own = mine.start.max(first) - first..mine.end.min(first + panels) - first;
                 let source = b.0.wrapping_offset(pack.offsets[number]).cast_const();
                 let packed = to.0.wrapping_add(number * pack.layout.packed_step());
-                // SAFETY: as the caller grants; every task writes a panel of its own.
+                // SAFETY: as the caller grants; every part writes panels of its own.
                 unsafe {
                     let strides = (pack.row_stride, pack.column_stride);
-                    pack.layout.pack_strided(panel..panel + 1, source, strides, self.alpha, packed);
+                    pack.layout.pack_strided(own, source, strides, self.alpha, packed);
                 }
             }
         });

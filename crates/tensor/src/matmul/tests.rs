@@ -154,3 +154,89 @@ fn batches_broadcast_as_in_numpy() {
         }
     }
 }
+
+/// Every shape and order of strides, at every level, against sums in double precision.
+#[test]
+fn products_made_once_agree_with_the_oracle() {
+    fn check<T: crate::Element>(isa: Isa, (m, k, n): (usize, usize, usize), of: impl Fn(f32) -> T) {
+        let (a, b) = (integers(m * k, 5), integers(k * n, 6));
+        let expected: Vec<T> = scalar::matmul(&a, &b, (m, k, n)).into_iter().map(&of).collect();
+        let turned = |x: &[f32], rows: usize, columns: usize| -> Vec<T> {
+            (0..rows * columns).map(|i| of(x[i % rows * columns + i / rows])).collect()
+        };
+        let plain = |x: &[f32]| -> Vec<T> { x.iter().map(|&x| of(x)).collect() };
+        for (turn_a, turn_b, threads) in
+            [(false, false, 1), (true, false, 2), (false, true, 3), (true, true, 1)]
+        {
+            let a = if turn_a { turned(&a, m, k) } else { plain(&a) };
+            let b = if turn_b { turned(&b, k, n) } else { plain(&b) };
+            let a = if turn_a {
+                crate::View::of(&[k, m], &a).permuted(&[1, 0])
+            } else {
+                crate::View::of(&[m, k], &a)
+            };
+            let b = if turn_b {
+                crate::View::of(&[n, k], &b).permuted(&[1, 0])
+            } else {
+                crate::View::of(&[k, n], &b)
+            };
+            let mut out = vec![of(7.0); m * n];
+            let mut view = crate::ViewMut::of(&[m, n], &mut out);
+            multiply(isa, &a, &b, &mut view, &ThreadPool::new(threads)).unwrap();
+            assert_eq!(out, expected, "{} {m} {k} {n} {turn_a} {turn_b}", isa.name());
+        }
+    }
+    for isa in Isa::available() {
+        for (m, k, n) in [
+            (1, 1, 1),
+            (1, 3, 5),
+            (1, 700, 333),
+            (333, 700, 1),
+            (64, 129, 1),
+            (2, 7, 16),
+            (7, 33, 24),
+            (13, 20, 49),
+            (3, 1100, 70),
+            (6, 0, 9),
+            (0, 4, 4),
+            (4, 4, 0),
+            (70, 300, 65),
+            (260, 270, 130),
+            (300, 20, 1000),
+        ] {
+            check::<f32>(isa, (m, k, n), |x| x);
+            check::<f64>(isa, (m, k, n), f64::from);
+        }
+    }
+}
+
+#[test]
+fn batches_and_vectors_made_once_broadcast_as_in_numpy() {
+    for isa in Isa::available() {
+        for (a_shape, b_shape) in [
+            (&[5usize][..], &[5usize][..]),
+            (&[5], &[2, 5, 3]),
+            (&[4, 3, 5], &[5]),
+            (&[3, 1, 4, 5], &[2, 5, 6]),
+            (&[4, 5], &[7, 5, 6]),
+            (&[40, 9, 5], &[40, 5, 8]),
+        ] {
+            let (a, b) = (integers(a_shape.iter().product(), 1), integers(b_shape.iter().product(), 2));
+            let operands = MatMulOperands {
+                a_shape,
+                a_strides: &contiguous_strides(a_shape),
+                trans_a: false,
+                b_shape,
+                b_strides: &contiguous_strides(b_shape),
+                trans_b: false,
+            };
+            let shape = matmul_shape(&operands).unwrap();
+            let (mut expected, mut out) =
+                (vec![0.0; shape.iter().product()], vec![f32::NAN; shape.iter().product()]);
+            let (a, b) = (crate::View::of(a_shape, &a), crate::View::of(b_shape, &b));
+            multiply_generic((&a, false), (&b, false), &mut crate::ViewMut::of(&shape, &mut expected));
+            multiply(isa, &a, &b, &mut crate::ViewMut::of(&shape, &mut out), &ThreadPool::new(2)).unwrap();
+            assert_eq!(out, expected, "{} {a_shape:?} {b_shape:?}", isa.name());
+        }
+    }
+}

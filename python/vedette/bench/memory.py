@@ -8,15 +8,16 @@ from typing import Any
 
 import numpy as np
 
-from bench.pairs import Record, Worker, compare
+from vedette.bench.pairs import HEADER, Record, Worker, compare
+from vedette.bench.worker import Side
+
+__all__ = ["HEADER", "SIDES", "run"]
 
 FRAMES = 8
 SHAPE = (1080, 1920, 3)
 ROUNDS = 20
 CALLS = 100_000
 
-# As in bench.worker: the call to time, and what it gives for comparison; here page faults of a steady call.
-Side = tuple[Callable[[], Any], Callable[[], Any]]
 Allocate = Callable[[tuple[int, ...]], np.ndarray[Any, Any]]
 
 

@@ -1,6 +1,6 @@
 """Images: each operation against what a user would call today, in interleaved pairs within one process.
 
-    make bench BENCH=image
+    vedette bench image
 
 Both sides get the same threads and write to arrays of their own. Beside the ratio stand the time at each
 level of instructions, and the floor: the bytes an operation must read and write, at the speed this machine
@@ -9,10 +9,7 @@ copies.
 
 from __future__ import annotations
 
-import statistics
-import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
 from typing import Any
 
 import cv2
@@ -21,63 +18,11 @@ from PIL import Image
 
 import vedette as vd
 from vedette import _native, runtime
+from vedette.bench.timing import HEADER, Case, Measured, copy_speed, measure
 
-HEADER = f"{'case':42}{'threads':>8}{'ours ms':>9}{'peer ms':>9}{'speedup':>9}{'floor ms':>10}  peer; levels"
+__all__ = ["HEADER", "run"]
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-
-
-@dataclass(frozen=True)
-class Case:
-    """One operation: ours at a level, the peer's, and the megabytes that must move."""
-
-    name: str
-    peer: str
-    ours: Callable[[str], Any]
-    theirs: Callable[[], Any]
-    megabytes: float
-
-
-@dataclass(frozen=True)
-class Measured:
-    """Medians in milliseconds; ``speedup`` is the peer's time over ours, the median over pairs."""
-
-    group: str
-    case: str
-    peer: str
-    threads: int
-    ours_ms: float
-    peer_ms: float
-    speedup: float
-    floor_ms: float
-    levels_ms: dict[str, float]
-
-    def to_dict(self) -> dict[str, Any]:
-        """As JSON."""
-        return asdict(self)
-
-    def line(self) -> str:
-        """One row of the table."""
-        levels = ", ".join(f"{isa} {ms:.3f}" for isa, ms in self.levels_ms.items())
-        return (
-            f"{self.case:42}{self.threads:8}{self.ours_ms:9.3f}{self.peer_ms:9.3f}"
-            f"{self.speedup:9.2f}{self.floor_ms:10.3f}  {self.peer}; {levels}"
-        )
-
-
-def timed(call: Callable[[], Any]) -> float:
-    """Milliseconds of one call."""
-    start = time.perf_counter()
-    call()
-    return (time.perf_counter() - start) * 1e3
-
-
-def copy_speed() -> float:
-    """Megabytes read and written in a millisecond, in the caches that hold an 8 MB image."""
-    source = np.ones(8 << 20, np.uint8)
-    target = np.empty_like(source)
-    best = min(timed(lambda: np.copyto(target, source)) for _ in range(50))
-    return 2 * 8.4 / best
 
 
 def run(threads: list[int], pairs: int) -> Iterator[Measured]:
@@ -87,41 +32,11 @@ def run(threads: list[int], pairs: int) -> Iterator[Measured]:
         runtime.set_num_threads(count)
         cv2.setNumThreads(count)
         for case in cases(count):
-            yield measure(case, count, pairs, speed)
+            yield measure(case, count, pairs, speed, "image")
         yield smallest_call(count, pairs, speed)
         if count > 1:
             yield scaling(count, pairs)
     runtime.set_num_threads(None)
-
-
-def measure(case: Case, threads: int, pairs: int, speed: float) -> Measured:
-    """Time both sides in turn, then every level by itself."""
-    best = runtime.isa()
-    ours, theirs = (lambda: case.ours(best)), case.theirs
-    ours(), theirs()
-    samples = []
-    for index in range(pairs):
-        if index % 2:
-            second, first = timed(theirs), timed(ours)
-        else:
-            first, second = timed(ours), timed(theirs)
-        samples.append((first, second))
-    levels = {
-        isa: min(timed(lambda isa=isa: case.ours(isa)) for _ in range(3))  # type: ignore[misc]
-        for isa in runtime.available_isas()
-    }
-    mine, peer = zip(*samples, strict=True)
-    return Measured(
-        "image",
-        case.name,
-        case.peer,
-        threads,
-        statistics.median(mine),
-        statistics.median(peer),
-        statistics.median(b / a for a, b in samples),
-        case.megabytes / speed,
-        levels,
-    )
 
 
 def cases(threads: int) -> Iterator[Case]:
@@ -148,7 +63,7 @@ def cases(threads: int) -> Iterator[Case]:
         )
     image = random.integers(0, 256, (1080, 1920, 3), dtype=np.uint8)
     floats = random.random((1080, 1920, 3), dtype=np.float32)
-    mean, std = np.float32(MEAN), np.float32(STD)
+    mean, std = np.array(MEAN, np.float32), np.array(STD, np.float32)
 
     def numpy_normalize() -> None:
         np.subtract(floats, mean, out=floats)
@@ -213,7 +128,8 @@ def preprocess_cases(image: Any, threads: int) -> Iterator[Case]:
             "rgb",
         )
 
-    mean, std = np.float32(MEAN)[:, None, None], np.float32(STD)[:, None, None]
+    mean = np.array(MEAN, np.float32)[:, None, None]
+    std = np.array(STD, np.float32)[:, None, None]
 
     def area() -> Any:
         small = cv2.resize(image, (224, 224), interpolation=cv2.INTER_AREA)
@@ -254,15 +170,15 @@ def scaling(threads: int, pairs: int) -> Measured:
         lambda: one(frames, out=out),
         sum(frame.nbytes for frame in frames) / 1e6,
     )
-    return measure(case, threads, max(5, pairs // 2), copy_speed())
+    return measure(case, threads, max(5, pairs // 2), copy_speed(), "image")
 
 
 def smallest_call(threads: int, pairs: int, speed: float) -> Measured:
     """What a call costs where there is next to nothing to compute; the milliseconds of a thousand calls."""
-    a, b, out = np.zeros((3, 1, 1), np.uint8)
+    a, b, result = (np.zeros((1, 1), np.uint8) for _ in range(3))
 
     def repeated(call: Callable[[], Any]) -> Callable[..., None]:
-        def thousand(*_: Any) -> None:
+        def thousand(*_isa: str) -> None:
             for _ in range(1000):
                 call()
 
@@ -271,8 +187,8 @@ def smallest_call(threads: int, pairs: int, speed: float) -> Measured:
     case = Case(
         "absdiff of one pixel, 1000 calls",
         "OpenCV",
-        repeated(lambda: vd.image.absdiff(a, b, out=out)),
-        repeated(lambda: cv2.absdiff(a, b, dst=out)),
+        repeated(lambda: vd.image.absdiff(a, b, out=result)),
+        repeated(lambda: cv2.absdiff(a, b, dst=result)),
         0.0,
     )
-    return measure(case, threads, pairs, speed)
+    return measure(case, threads, pairs, speed, "image")

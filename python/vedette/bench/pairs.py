@@ -8,10 +8,15 @@ import statistics
 import subprocess
 import sys
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+HEADER = (
+    f"{'case':30}{'threads':>8}{'wall ms':>20}{'ratio':>7}{'CPU ms':>20}{'ratio':>7}{'peak MB':>13}"
+    "  agreement\n"
+    f"{'':38}{'Vedette / peer':>20}{'':7}{'Vedette / peer':>20}"
+)
 
 
 @dataclass(frozen=True)
@@ -44,19 +49,30 @@ class Record:
         """As JSON."""
         return asdict(self)
 
+    def line(self) -> str:
+        """One row: medians of both sides, their ratios, peak memory, and how far the results agree."""
+        ours, theirs = self.vedette_times, self.peer_times
+        wall = f"{ours.wall_median * 1e3:.1f} / {theirs.wall_median * 1e3:.1f}"
+        cpu = f"{ours.cpu_median * 1e3:.1f} / {theirs.cpu_median * 1e3:.1f}"
+        peak = f"{ours.peak_mb:.0f} / {theirs.peak_mb:.0f}"
+        return (
+            f"{self.case:30}{self.threads:8}{wall:>20}{self.wall_ratio:7.2f}{cpu:>20}"
+            f"{self.cpu_ratio:7.2f}{peak:>13}  {self.agreement}"
+        )
+
 
 class Worker:
     """A process that holds one side ready and calls it when told."""
 
-    def __init__(self, side: str, **settings: Any) -> None:
+    def __init__(self, side: str, *, module: str = "vedette.bench.worker", **settings: Any) -> None:
         self.side = side
+        threads = str(settings.get("threads", 1))
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "bench.worker", side, json.dumps(settings)],
+            [sys.executable, "-m", module, side, json.dumps(settings)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            cwd=Path(__file__).parent.parent,
-            env=os.environ | {"OMP_NUM_THREADS": str(settings.get("threads", 1))},
+            env=os.environ | {"OMP_NUM_THREADS": threads, "OPENBLAS_NUM_THREADS": threads},
         )
         self._receive()
 

@@ -1,0 +1,107 @@
+"""Both sides in one process: pairs of calls, every level by itself, and the floor that memory sets."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from vedette import runtime
+
+HEADER = f"{'case':42}{'threads':>8}{'ours ms':>9}{'peer ms':>9}{'speedup':>9}{'floor ms':>10}  peer; levels"
+
+
+@dataclass(frozen=True)
+class Case:
+    """One operation: ours at a level, the peer's, and the megabytes that must move."""
+
+    name: str
+    peer: str
+    ours: Callable[[str], Any]
+    theirs: Callable[[], Any]
+    megabytes: float
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Medians in milliseconds; ``speedup`` is the peer's time over ours, the median over pairs."""
+
+    group: str
+    case: str
+    peer: str
+    threads: int
+    ours_ms: float
+    peer_ms: float
+    speedup: float
+    floor_ms: float
+    levels_ms: dict[str, float]
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON."""
+        return asdict(self)
+
+    def line(self) -> str:
+        """One row of the table."""
+        levels = ", ".join(f"{isa} {ms:.3f}" for isa, ms in self.levels_ms.items())
+        return (
+            f"{self.case:42}{self.threads:8}{self.ours_ms:9.3f}{self.peer_ms:9.3f}"
+            f"{self.speedup:9.2f}{self.floor_ms:10.3f}  {self.peer}; {levels}"
+        )
+
+
+def timed(call: Callable[[], Any]) -> float:
+    """Milliseconds of one call."""
+    start = time.perf_counter()
+    call()
+    return (time.perf_counter() - start) * 1e3
+
+
+def copy_speed() -> float:
+    """Megabytes read and written in a millisecond, in the caches that hold an 8 MB image."""
+    source = np.ones(8 << 20, np.uint8)
+    target = np.empty_like(source)
+
+    def copy() -> None:
+        target[:] = source
+
+    best = min(timed(copy) for _ in range(50))
+    return 2 * 8.4 / best
+
+
+def measure(case: Case, threads: int, pairs: int, speed: float, group: str) -> Measured:
+    """Time both sides in turn, then every level by itself."""
+    best = runtime.isa()
+
+    def ours() -> None:
+        case.ours(best)
+
+    theirs = case.theirs
+    ours()
+    theirs()
+    samples = []
+    for index in range(pairs):
+        if index % 2:
+            second, first = timed(theirs), timed(ours)
+        else:
+            first, second = timed(ours), timed(theirs)
+        samples.append((first, second))
+    levels = {
+        isa: min(timed(lambda isa=isa: case.ours(isa)) for _ in range(3))  # type: ignore[misc]
+        for isa in runtime.available_isas()
+    }
+    mine, peer = zip(*samples, strict=True)
+    return Measured(
+        group,
+        case.name,
+        case.peer,
+        threads,
+        statistics.median(mine),
+        statistics.median(peer),
+        statistics.median(b / a for a, b in samples),
+        case.megabytes / speed,
+        levels,
+    )
