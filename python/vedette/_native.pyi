@@ -52,7 +52,6 @@ __all__ = [
     "process_clocks",
     "reduce",
     "resize_image",
-    "resize_normalize",
     "scale",
     "set_num_threads",
     "softmax",
@@ -172,14 +171,6 @@ def composite(
     rgba: NDArray[np.uint8], background_color: tuple[int, int, int] | None
 ) -> NDArray[np.uint8]: ...
 def encode_image(image: NDArray[np.uint8], extension: str, quality: int) -> bytes: ...
-def resize_normalize(
-    image: NDArray[np.uint8],
-    out: NDArray[np.float32],
-    mean: tuple[float, float, float],
-    deviation: tuple[float, float, float],
-    bgr: bool,
-    threads: int,
-) -> None: ...
 def crop_lines(
     image: NDArray[np.uint8],
     quads: NDArray[np.float32],

@@ -10,7 +10,6 @@ pub mod histogram;
 pub mod pointwise;
 pub mod preprocess;
 pub mod resample;
-pub mod resize;
 pub mod text;
 pub mod warp;
 

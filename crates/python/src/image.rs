@@ -8,15 +8,14 @@ use crate::errors::{IMAGE, INPUT, MEMORY_LIMIT, compute};
 use crate::memory::leased;
 use numpy::ndarray::{Array1, Array2, Array3};
 use numpy::{
-    IntoPyArray, PyArray1, PyArray2, PyArray3, PyReadonlyArray2, PyReadonlyArray3, PyReadwriteArray3,
-    PyReadwriteArray4, PyUntypedArrayMethods,
+    IntoPyArray, PyArray1, PyArray2, PyArray3, PyReadonlyArray2, PyReadonlyArray3, PyReadwriteArray4,
+    PyUntypedArrayMethods,
 };
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 use std::path::PathBuf;
 use vedette_image::codec::{self, Background, Format, Pixels, Shrink};
 use vedette_image::crop::{Quad, crop_lines as crop};
-use vedette_image::resize::{Planes, resize_normalize as resize};
 use vedette_image::text::{BoxOptions, best_classes as best, find_text_boxes as find};
 use vedette_image::{ImageError, ImageView, Normalization};
 use vedette_runtime::ThreadPool;
@@ -150,36 +149,6 @@ pub fn encode_image<'py>(
     })?
     .map_err(|error| image_error(py, &error))?;
     Ok(PyBytes::new(py, &bytes))
-}
-
-/// Resizes into planes of float32.
-#[pyfunction]
-pub fn resize_normalize<'py>(
-    py: Python<'py>,
-    image: PyReadonlyArray3<'py, u8>,
-    mut out: PyReadwriteArray3<'py, f32>,
-    mean: [f32; 3],
-    deviation: [f32; 3],
-    bgr: bool,
-    threads: usize,
-) -> PyResult<()> {
-    let source = oriented(view(py, &image)?, bgr);
-    let [planes, height, width] = [out.shape()[0], out.shape()[1], out.shape()[2]];
-    if planes != 3 || source.is_empty() {
-        return Err(input_error(
-            py,
-            format!(
-                "expected an image with pixels and an output of shape (3, height, width), got {:?} and {:?}",
-                image.shape(),
-                out.shape()
-            ),
-        ));
-    }
-    let slice = contiguous(py, out.as_slice_mut().ok())?;
-    // SAFETY: the planes cover exactly the slice, which is borrowed exclusively.
-    let target = unsafe { Planes::from_raw_parts(slice.as_mut_ptr(), height, width, width, height * width) };
-    let pool = self::threads(threads);
-    compute(py, || resize(isa(), source, target, Normalization::new(mean, deviation), &pool))
 }
 
 fn oriented(image: ImageView<'_>, bgr: bool) -> ImageView<'_> {

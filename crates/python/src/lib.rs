@@ -30,7 +30,6 @@ mod _native {
     #[pymodule_export]
     use super::image::{
         best_classes, composite, crop_lines, decode_image, decode_image_file, encode_image, find_text_boxes,
-        resize_normalize,
     };
     #[pymodule_export]
     use super::memory::{Arena, Buffer, BufferPool, PressureMonitor, map_file, memory_pressure};

@@ -92,7 +92,14 @@ def _watches() -> dict[str, dict[str, Any]]:
 
 def _memory() -> dict[str, Any]:
     pool = memory.default_pool().stats()
-    facts: dict[str, Any] = {"pool in use": pool.current_bytes, "pool held": pool.held_bytes}
+    facts: dict[str, Any] = {
+        "pool in use": pool.current_bytes,
+        "pool held": pool.held_bytes,
+        "pool peak": pool.peak_bytes,
+        "pool hits": pool.hits,
+        "pool misses": pool.misses,
+        "page faults": pool.page_faults,
+    }
     try:
         pressure = memory.pressure()
     except OSError:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vedette import _native
+from vedette.image import Preprocess
 from vedette.ocr.geometry import Quads, sizes
 from vedette.ocr.network import Network
 
@@ -84,8 +86,8 @@ class Detector:
 
     def _find(self, framed: NDArray[np.uint8], height: int, width: int) -> Quads:
         """The lines of an image that the network sees at this size."""
-        planes = np.empty((1, 3, height, width), np.float32)
-        _native.resize_normalize(framed, planes[0], _MEAN, _DEVIATION, True, self._threads)
+        # The models were trained on what OpenCV reads, whose channels are the other way round.
+        planes = _preparation(height, width, self._threads)(framed[:, :, ::-1])
         probabilities: NDArray[np.float32] = self._network(planes)[0, 0]
         options = self._options
         quads, _ = _native.find_text_boxes(
@@ -100,6 +102,14 @@ class Detector:
         rows, columns = probabilities.shape
         quads *= np.array([framed.shape[1] / columns, framed.shape[0] / rows], np.float32)
         return quads
+
+
+@lru_cache(maxsize=32)
+def _preparation(height: int, width: int, threads: int) -> Preprocess:
+    """What makes images of the network's input; kept, since it keeps its plans."""
+    return Preprocess(
+        (height, width), mean=_MEAN, std=_DEVIATION, antialias=False, profile="opencv", threads=threads
+    )
 
 
 def _within(quads: Quads, width: int, height: int) -> Quads:

@@ -1,7 +1,9 @@
 //! Text lines cut out of an image, straightened into the slots of a batch.
 
-use crate::resize::{Axis, Planes, resample_rows};
+mod upright;
+
 use crate::{ImageView, Normalization};
+use upright::{Axis, Planes, resample_rows};
 use vedette_runtime::ThreadPool;
 use vedette_simd::{Isa, dispatch};
 
