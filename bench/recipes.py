@@ -66,6 +66,12 @@ def chosen(found: list[Any]) -> list[Any]:
     return [*map(np.ascontiguousarray, pieces), *kept]
 
 
+def _matrices(report: Any) -> dict[str, str]:
+    """Matrix products stay out of integers: rounding their rows costs the spaces between words first."""
+    names = [node.value for node in report.nodes if node.op == "MatMul"]
+    return {f"{name}{split}": "bfloat16" for name in names for split in ("", ":linear")}
+
+
 def main() -> None:
     """Write a recipe for each network."""
     parser = argparse.ArgumentParser(
@@ -80,7 +86,8 @@ def main() -> None:
         path = hub.file(options.models, role)
         model = vedette.quantize(path, inputs[role], tolerance=TOLERANCE[role], threads=options.threads)
         assert model.recipe is not None
-        recipe = replace(model.recipe, precisions={**model.recipe.precisions, "fast": {}})
+        auto = model.recipe.precisions["auto"] | _matrices(model.report)
+        recipe = replace(model.recipe, precisions={"auto": auto, "fast": {}})
         written = recipe.save(options.out / f"{recipe.model[:16]}.json")
         print(
             f"{written}: {role} of {options.models}, {len(inputs[role])} inputs\n{model.report}", flush=True
