@@ -124,6 +124,8 @@ def _epilogue(node: Node, y: Array, operands: list[Any]) -> list[Any]:
 
 
 def _conv(node: Node, operands: list[Any]) -> list[Any]:
+    if len(operands) > 4:
+        operands = [np.concatenate([operands[0], *operands[4:]], 1), *operands[1:4]]
     given = operands[: 3 if len(operands) > 2 and operands[2] is not None else 2]
     plain = Node(node.op, tuple(map(str, range(len(given)))), node.outputs, node.attributes)
     groups = node.attributes["group"]

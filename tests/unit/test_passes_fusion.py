@@ -4,11 +4,13 @@ import math
 
 import numpy as np
 import pytest
-from onnx_graphs import Net, assert_same_meaning, operators
+from onnx_graphs import Net, assert_same_meaning, evaluate, operators
 
 from vedette.model.graph import Graph
+from vedette.model.native_engine import NativeEngine
 from vedette.model.passes import normalize
 from vedette.model.passes.batch_norm import fold_batch_norm
+from vedette.model.passes.concatenation import fuse_concatenation
 from vedette.model.passes.epilogue import fuse_activations
 from vedette.model.passes.gelu import fuse_gelu
 from vedette.model.passes.hard_swish import fuse_hard_swish
@@ -300,6 +302,34 @@ def test_a_gate_of_another_image_is_no_squeeze_excite() -> None:
     gate = net.op("Sigmoid", conv(net, inner, 4, 2, size=1))
     graph = fuse_activations(normalize(net.graph(net.op("Mul", x, gate))))
     assert "SqueezeExcite" not in operators(fuse_squeeze_excite(graph))
+
+
+@pytest.mark.parametrize(("parts", "alike"), [(2, True), (4, True), (3, False)])
+def test_convolutions_read_concatenated_channels_in_place(parts: int, alike: bool) -> None:
+    net = Net()
+    x = net.input("x", *IMAGE)
+    made = [conv(net, x, 16, 4, size=1) for _ in range(parts)]
+    if not alike:
+        # In C order, while what convolutions write is channels-last.
+        made[1] = net.input("other", 2, 16, 5, 6)
+    graph = normalize(net.graph(conv(net, net.op("Concat", *made, axis=1), 8, 16 * parts, pads=[1] * 4)))
+    fused = fuse_concatenation(graph)
+    assert operators(fused) == ["Conv"] * (len(fused.nodes))
+    shapes = {"x": IMAGE} if alike else {"x": IMAGE, "other": (2, 16, 5, 6)}
+    assert_same_meaning(graph, fused, shapes)
+    random = np.random.default_rng(2)
+    inputs = {name: random.normal(0, 2, shape).astype(np.float32) for name, shape in shapes.items()}
+    [expected] = evaluate(graph, inputs).values()
+    [actual] = NativeEngine.of(fused).run([inputs[name] for name in fused.inputs])
+    np.testing.assert_allclose(actual, expected, atol=1e-5 * np.abs(expected).max())
+
+
+def test_parts_of_different_sizes_are_concatenated() -> None:
+    net = Net()
+    x = net.input("x", *IMAGE)
+    joined = net.op("Concat", conv(net, x, 16, 4, size=1), conv(net, x, 32, 4, size=1), axis=1)
+    graph = normalize(net.graph(conv(net, joined, 8, 48)))
+    assert "Concat" in operators(fuse_concatenation(graph))
 
 
 @pytest.mark.parametrize("maker", ["Conv", "ConvTranspose", "MatMul"])

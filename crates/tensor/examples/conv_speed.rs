@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::Instant;
 use vedette_memory::AlignedBuffer;
 use vedette_runtime::ThreadPool;
-use vedette_tensor::conv::{AutoPad, ConvArguments, ConvPlan, ConvShape, ConvWeights, WindowAttributes};
+use vedette_tensor::conv::{
+    AutoPad, ConvArguments, ConvPlan, ConvShape, ConvWeights, MAX_INPUTS, WindowAttributes,
+};
 use vedette_tensor::matmul::Epilogue;
 use vedette_tensor::{Activation, View, channels_last_strides, contiguous_strides};
 
@@ -81,6 +83,7 @@ fn main() {
         let mut scratch = AlignedBuffer::new(plan.scratch_bytes());
         let arguments = ConvArguments {
             x: x.as_ptr(),
+            further: [std::ptr::null(); MAX_INPUTS - 1],
             w: w.as_ptr_of::<f32>(),
             bias: bias.as_ptr(),
             residual: std::ptr::null(),

@@ -28,18 +28,51 @@ impl Direct {
         }
     }
 
+    /// Convolves an input whose channels lie in `inputs` tensors that lie alike, one after the other.
+    ///
     /// # Safety
     /// As for [`super::ConvPlan::run`].
-    pub(crate) unsafe fn run(&self, arguments: &ConvArguments, product: &Product<'_>, pool: &ThreadPool) {
+    pub(crate) unsafe fn run(
+        &self,
+        arguments: &ConvArguments,
+        inputs: usize,
+        product: &Product<'_>,
+        pool: &ThreadPool,
+    ) {
+        // SAFETY: as the caller grants.
+        unsafe {
+            match (inputs, arguments.further) {
+                (2, [b, ..]) => self.run_inputs([arguments.x, b], product, pool),
+                (3, [b, c, _]) => self.run_inputs([arguments.x, b, c], product, pool),
+                (4, [b, c, d]) => self.run_inputs([arguments.x, b, c, d], product, pool),
+                _ => self.run_inputs([arguments.x], product, pool),
+            }
+        }
+    }
+
+    /// # Safety
+    /// As for [`super::ConvPlan::run`], for every one of `inputs`.
+    unsafe fn run_inputs<const N: usize>(
+        &self,
+        inputs: [*const f32; N],
+        product: &Product<'_>,
+        pool: &ThreadPool,
+    ) {
+        let inputs = Inputs(inputs);
         self.grid.run(pool, |group, rows, panels| {
             let source = WindowRows {
                 tables: &self.tables,
-                base: arguments.x.wrapping_add(group * self.in_channels),
+                bases: { &inputs }.0.map(|x| x.wrapping_add(group * self.in_channels)),
                 zeros: self.zeros.as_ptr().cast(),
             };
             let product = product.group(group, self.out_channels);
-            // SAFETY: the tables stay within the input; cells do not overlap; the caller grants the rest.
+            // SAFETY: the tables stay within the inputs; cells do not overlap; the caller grants the rest.
             unsafe { product.run(&source, rows, panels) };
         });
     }
 }
+
+struct Inputs<const N: usize>([*const f32; N]);
+
+// SAFETY: the pointers are only read through, by whoever vouches for them.
+unsafe impl<const N: usize> Sync for Inputs<N> {}

@@ -11,7 +11,7 @@ mod transpose;
 
 pub(crate) use geometry::three;
 pub use geometry::{AutoPad, Axis, WindowAttributes, five};
-pub use plan::{ConvArguments, ConvPlan, ConvShape, ConvWeights};
+pub use plan::{ConvArguments, ConvPlan, ConvShape, ConvWeights, MAX_INPUTS};
 pub use transpose::{
     Axis as TransposeAxis, TransposeAttributes, TransposePlan, TransposeShape, TransposeWeights,
 };

@@ -177,11 +177,16 @@ unsafe fn pack_depthwise(shape: &ConvShape, source: *const f32, strides: &[isize
     }
 }
 
+/// Most tensors that the channels of a convolution's input may lie in.
+pub const MAX_INPUTS: usize = 4;
+
 /// What a run of a [`ConvPlan`] reads and writes.
 #[derive(Clone, Copy, Debug)]
 pub struct ConvArguments {
     /// First element of the input.
     pub x: *const f32,
+    /// First elements of further inputs, where the channels lie in several tensors.
+    pub further: [*const f32; MAX_INPUTS - 1],
     /// First element of the weights; unused where the plan holds packed weights.
     pub w: *const f32,
     /// A value an output channel, or null.
@@ -210,6 +215,8 @@ pub struct ConvPlan {
     pack: Option<(WeightOrder, PanelLayout)>,
     w_strides: Vec<isize>,
     epilogue: Epilogue,
+    /// Tensors that the input's channels lie in.
+    inputs: usize,
 }
 
 impl ConvPlan {
@@ -241,7 +248,16 @@ impl ConvPlan {
             Method::Strips(Strips::new(&shape, x, threads))
         };
         let pack = weights.is_none().then(|| (WeightOrder::new(&shape, w_strides), layout));
-        ConvPlan { shape, method, weights, pack, w_strides: w_strides.to_vec(), epilogue }
+        ConvPlan { shape, method, weights, pack, w_strides: w_strides.to_vec(), epilogue, inputs: 1 }
+    }
+
+    /// The same convolution of an input whose channels lie, one part after the other, in `inputs` tensors of as many
+    /// channels each and the strides planned; `None` where this one needs them in one tensor.
+    pub fn with_inputs(self, inputs: usize) -> Option<ConvPlan> {
+        let depth = self.shape.in_channels / self.shape.groups;
+        let fits =
+            (1..=MAX_INPUTS).contains(&inputs) && depth.is_multiple_of(inputs) && self.shape.groups == 1;
+        (fits && matches!(self.method, Method::Direct(_))).then_some(ConvPlan { inputs, ..self })
     }
 
     /// The sizes.
@@ -309,9 +325,11 @@ impl ConvPlan {
                 unsafe { depthwise.run(arguments, packed, self.epilogue, scratch, pool) };
             }
             (Method::Direct(direct), Some(layout)) => {
-                let product = self.product(arguments, layout, packed, self.shape.taps(), depth);
+                // The weights of a tap follow each other by channel, as do those of the inputs it is made of.
+                let (taps, depth) = (self.shape.taps() * self.inputs, depth / self.inputs);
+                let product = self.product(arguments, layout, packed, taps, depth);
                 // SAFETY: as above.
-                unsafe { direct.run(arguments, &product, pool) };
+                unsafe { direct.run(arguments, self.inputs, &product, pool) };
             }
             (Method::Strips(strips), Some(layout)) => {
                 let (taps, depth) = strips.runs();

@@ -56,18 +56,18 @@ impl WindowTables {
     }
 }
 
-/// Output pixels as rows of a product.
-pub(crate) struct WindowRows<'a> {
+/// Output pixels as rows of a product: for each tap a run of channels of each of `N` inputs that lie alike.
+pub(crate) struct WindowRows<'a, const N: usize> {
     pub tables: &'a WindowTables,
-    pub base: *const f32,
+    pub bases: [*const f32; N],
     /// As many zeros as a tap is deep.
     pub zeros: *const f32,
 }
 
 // SAFETY: the pointers are only read through, by whoever vouches for them.
-unsafe impl Sync for WindowRows<'_> {}
+unsafe impl<const N: usize> Sync for WindowRows<'_, N> {}
 
-impl RowSource for WindowRows<'_> {
+impl<const N: usize> RowSource for WindowRows<'_, N> {
     #[inline(always)]
     fn pointers(&self, rows: Range<usize>, taps: Range<usize>, skip: usize, out: &mut [*const f32]) {
         let [_, height, width] = self.tables.outputs;
@@ -94,15 +94,17 @@ impl RowSource for WindowRows<'_> {
                 for &y_offset in y_table {
                     let line_offset = z_offset + y_offset;
                     for &x_offset in x_table {
-                        if taps.contains(&tap) {
-                            let offset = line_offset + x_offset;
-                            out[(tap - taps.start) * count + i] = if offset < PADDING_BELOW {
-                                self.zeros
-                            } else {
-                                self.base.wrapping_offset(image + offset).wrapping_add(skip)
-                            };
+                        let offset = line_offset + x_offset;
+                        for base in self.bases {
+                            if taps.contains(&tap) {
+                                out[(tap - taps.start) * count + i] = if offset < PADDING_BELOW {
+                                    self.zeros
+                                } else {
+                                    base.wrapping_offset(image + offset).wrapping_add(skip)
+                                };
+                            }
+                            tap += 1;
                         }
-                        tap += 1;
                     }
                 }
             }

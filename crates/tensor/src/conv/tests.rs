@@ -60,6 +60,7 @@ fn check_conv(x_shape: &[usize], w_shape: &[usize], groups: usize, attributes: &
             let mut out = residual.clone();
             let arguments = ConvArguments {
                 x: if last { x_last.as_ptr() } else { x.as_ptr() },
+                further: [std::ptr::null(); MAX_INPUTS - 1],
                 w: w.as_ptr(),
                 bias: bias.as_ptr(),
                 residual: out.as_ptr(),
@@ -136,6 +137,49 @@ fn grouped_and_depthwise_convolutions_agree_with_the_oracle() {
     check_conv(&[1, 16, 2, 2], &[16, 1, 3, 3], 16, &attributes(&[2, 2], &[], &pads(4), AutoPad::NotSet));
 }
 
+#[test]
+fn channels_may_lie_in_several_tensors() {
+    let attributes =
+        WindowAttributes { pads: vec![1, 0, 0, 1], strides: vec![1, 2], ..WindowAttributes::default() };
+    for (channels, inputs) in [(24, 2), (12, 3), (64, 4), (16, 1)] {
+        let (x_shape, w_shape) = ([2, channels, 5, 7], [9, channels, 3, 2]);
+        let shape = ConvShape::new(&x_shape, &w_shape, 1, &attributes).unwrap();
+        let x = integers(x_shape.iter().product(), 1);
+        let w = integers(w_shape.iter().product(), 2);
+        let expected = channels_last(&shape.output(), &scalar::conv(&shape, &x, &w));
+        let part_shape = [2, channels / inputs, 5, 7];
+        let plane = 5 * 7 * channels / inputs;
+        let parts: Vec<Vec<f32>> = (0..inputs)
+            .map(|input| {
+                let of_image = |image: usize| &x[(image * inputs + input) * plane..][..plane];
+                channels_last(&part_shape, &[of_image(0), of_image(1)].concat())
+            })
+            .collect();
+        let part = |i: usize| parts.get(i).map_or(std::ptr::null(), |part| part.as_ptr());
+        for isa in Isa::available() {
+            let weights = Some(Arc::new(ConvWeights::new(isa, &shape, &View::of(&w_shape, &w))));
+            let strides = channels_last_strides(&part_shape);
+            let w_strides = contiguous_strides(&w_shape);
+            let epilogue = Epilogue::default();
+            let plan = ConvPlan::new(isa, 2, shape.clone(), &strides, &w_strides, weights, epilogue);
+            let plan = plan.with_inputs(inputs).unwrap();
+            let mut out = vec![f32::NAN; expected.len()];
+            let arguments = ConvArguments {
+                x: part(0),
+                further: [part(1), part(2), part(3)],
+                w: w.as_ptr(),
+                bias: std::ptr::null(),
+                residual: std::ptr::null(),
+                out: out.as_mut_ptr(),
+            };
+            let mut scratch = AlignedBuffer::new(plan.scratch_bytes());
+            // SAFETY: the slices have the sizes planned for.
+            unsafe { plan.run(&arguments, scratch.as_mut_slice(), &ThreadPool::new(2)) };
+            assert_eq!(out, expected, "{} {channels} in {inputs}", isa.name());
+        }
+    }
+}
+
 #[track_caller]
 fn check_transpose(x_shape: &[usize], w_shape: &[usize], groups: usize, attributes: &TransposeAttributes) {
     let shape = TransposeShape::new(x_shape, w_shape, groups as i64, attributes).unwrap();
@@ -165,6 +209,7 @@ fn check_transpose(x_shape: &[usize], w_shape: &[usize], groups: usize, attribut
             let mut out = vec![f32::NAN; y_shape.iter().product()];
             let arguments = ConvArguments {
                 x: if last { x_last.as_ptr() } else { x.as_ptr() },
+                further: [std::ptr::null(); MAX_INPUTS - 1],
                 w: w.as_ptr(),
                 bias: bias.as_ptr(),
                 residual: std::ptr::null(),

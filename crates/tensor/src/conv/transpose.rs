@@ -478,7 +478,7 @@ impl TransposePlan {
             for group in 0..self.shape.groups {
                 let source = WindowRows {
                     tables: &phase.tables,
-                    base: arguments.x.wrapping_add(group * in_step),
+                    bases: [arguments.x.wrapping_add(group * in_step)],
                     zeros: self.zeros.as_ptr().cast(),
                 };
                 let panels = 0..packing.layout.panels.len();
