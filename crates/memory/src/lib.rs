@@ -17,7 +17,7 @@ pub use arena::Arena;
 pub use buffer::AlignedBuffer;
 pub use map::MappedFile;
 pub use pool::{BufferPool, Lease, default_pool};
-pub use usage::{PageFaults, page_faults, resident_bytes};
+pub use usage::{PageFaults, page_faults, resident_bytes, trim_heap};
 
 /// Alignment of every buffer: a cache line, which is also the widest vector register.
 pub const ALIGNMENT: usize = 64;

@@ -35,6 +35,15 @@ pub fn resident_bytes() -> Option<usize> {
     None
 }
 
+/// Gives freed memory of the C heap back to the system, where its allocator keeps it (glibc).
+pub fn trim_heap() {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    // SAFETY: the call only takes the allocator's own locks.
+    unsafe {
+        libc::malloc_trim(0);
+    }
+}
+
 #[cfg(all(test, target_os = "linux"))]
 mod tests {
     use super::*;

@@ -32,7 +32,7 @@ mod _native {
         best_classes, composite, crop_lines, decode_image, decode_image_file, encode_image, find_text_boxes,
     };
     #[pymodule_export]
-    use super::memory::{Arena, Buffer, BufferPool, PressureMonitor, map_file, memory_pressure};
+    use super::memory::{Arena, Buffer, BufferPool, PressureMonitor, map_file, memory_pressure, trim_heap};
     #[pymodule_export]
     use super::runtime::{
         CpuThrottle, WorkerPool, available_isas, cpu_features, effective_cores, get_num_threads, isa,

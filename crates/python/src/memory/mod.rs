@@ -5,6 +5,7 @@
 
 mod arena;
 mod export;
+mod heap;
 mod map;
 mod pool;
 mod pressure;
@@ -12,6 +13,7 @@ mod shape;
 mod trace;
 
 pub use arena::Arena;
+pub use heap::trim_heap;
 pub use map::map_file;
 pub use pool::{Buffer, BufferPool, leased};
 pub use pressure::{PressureMonitor, memory_pressure};

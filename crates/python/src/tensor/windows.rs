@@ -6,7 +6,7 @@ use crate::errors::{INPUT, MEMORY_LIMIT};
 use crate::ndarray::{Array, input_error, level, new_array, output, pool};
 use pyo3::prelude::*;
 use vedette_memory::{Lease, default_pool};
-use vedette_tensor::conv::{AutoPad, ConvArguments, ConvPlan, ConvShape, WindowAttributes};
+use vedette_tensor::conv::{AutoPad, ConvArguments, ConvPlan, ConvShape, MAX_INPUTS, WindowAttributes};
 use vedette_tensor::matmul::Epilogue;
 use vedette_tensor::pool::{PoolPlan, PoolShape, Reduction};
 use vedette_tensor::{DType, channels_last_strides};
@@ -141,7 +141,8 @@ pub fn conv2d<'py>(
         |to| {
             let [x, w, bias] = source.get();
             let out = to.as_mut_ptr_of();
-            let arguments = ConvArguments { x, w, bias, residual: std::ptr::null(), out };
+            let further = [std::ptr::null(); MAX_INPUTS - 1];
+            let arguments = ConvArguments { x, further, w, bias, residual: std::ptr::null(), out };
             // SAFETY: the views are as planned, the output channels-last and apart from them.
             unsafe { plan.run(&arguments, &mut scratch, &pool) };
         },
