@@ -61,6 +61,7 @@ __all__ = [
     "threshold_adaptive",
     "tile_hashes",
     "to_gray",
+    "trim_heap",
     "warp",
 ]
 

@@ -139,8 +139,13 @@ fn grouped_and_depthwise_convolutions_agree_with_the_oracle() {
 
 #[test]
 fn channels_may_lie_in_several_tensors() {
-    let attributes =
-        WindowAttributes { pads: vec![1, 0, 0, 1], strides: vec![1, 2], ..WindowAttributes::default() };
+    let attributes = WindowAttributes {
+        strides: vec![1, 2],
+        dilations: vec![],
+        pads: vec![1, 0, 0, 1],
+        auto_pad: AutoPad::NotSet,
+        ceil_mode: false,
+    };
     for (channels, inputs) in [(24, 2), (12, 3), (64, 4), (16, 1)] {
         let (x_shape, w_shape) = ([2, channels, 5, 7], [9, channels, 3, 2]);
         let shape = ConvShape::new(&x_shape, &w_shape, 1, &attributes).unwrap();

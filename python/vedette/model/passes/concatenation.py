@@ -6,7 +6,7 @@ from vedette.model.graph import Graph, Node
 from vedette.model.rewriting import Editor
 from vedette.model.shapes import infer_sizes
 
-# What the engine's convolution takes: the first part before weights, bias and residual, up to three more behind.
+# What the engine takes: the first part before weights, bias and residual, up to three more behind them.
 # Short runs cost more than a copy.
 _MOST_PARTS = 4
 _FIRST_FURTHER = 4
