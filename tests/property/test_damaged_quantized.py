@@ -87,7 +87,8 @@ def test_constants(quantised: Path, data: st.DataObject) -> None:
         case "turn":
             constants[at] = array.T
         case "values":
-            bad = [np.nan, np.inf, 1e38] if array.dtype.kind == "f" else [-128, 127]
+            extremes = np.iinfo(array.dtype) if array.dtype.kind in "iu" else None
+            bad = [np.nan, np.inf, 1e38] if extremes is None else [extremes.min, extremes.max]
             constants[at] = np.full(array.shape, data.draw(st.sampled_from(bad)), array.dtype)
         case _:
             constants[at] = array[None, None]

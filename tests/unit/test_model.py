@@ -103,7 +103,7 @@ def test_wrong_names_are_named(path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"precision": "int8"}, "'float32'"),
+        ({"precision": "int3"}, "'float32'"),
         ({"engine": "magic"}, "'onnxruntime'"),
         ({"threads": 0}, "at least 1"),
     ],

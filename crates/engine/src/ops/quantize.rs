@@ -26,7 +26,7 @@ pub(super) const OPERATORS: &[(&str, Build)] = &[
             _ => None,
         };
         operator(move |context| {
-            expect_dtype(context.input(0)?, DType::F32)?;
+            require_f32(context.input(0)?, "QuantizeLinear")?;
             let to = context.optional(2).map(|zero_point| zero_point.spec.dtype);
             let to = to.or(given).unwrap_or(DType::U8);
             grouping.plan(context, Direction::Quantize, to)
@@ -40,6 +40,14 @@ pub(super) const OPERATORS: &[(&str, Build)] = &[
         })
     }),
 ];
+
+/// An error unless the input is float32: other real numbers are sound, but there is no kernel for them.
+fn require_f32(input: &PlanInput<'_>, name: &str) -> Result<(), EngineError> {
+    match input.spec.dtype {
+        DType::F16 | DType::BF16 | DType::F64 => Err(no_kernel(name, input.spec.dtype)),
+        _ => expect_dtype(input, DType::F32),
+    }
+}
 
 #[derive(Clone, Copy, PartialEq)]
 enum Direction {
@@ -114,7 +122,7 @@ impl Grouping {
         direction: Direction,
         integer: DType,
     ) -> Result<Planned, EngineError> {
-        expect_dtype(context.input(1)?, DType::F32)?;
+        require_f32(context.input(1)?, "quantization with scales")?;
         if let Some(zero_point) = context.optional(2) {
             expect_dtype(zero_point, integer)?;
         }
