@@ -175,7 +175,7 @@ def test_operator(case: str, isa: str) -> None:
 
 
 def rounding_of_blocks(a: Array, packed: Array, scales: Array, zero_points: Array) -> Array:
-    """The most that a product changes where the left side is rounded to 8 bits by block: half a step of each."""
+    """The most that a product changes where the left side is rounded to 8 bits by block: half a step each."""
     nibbles = np.stack([packed & 15, packed >> 4], -1).reshape(*packed.shape[:2], -1)
     weights = np.abs((nibbles - zero_points[..., None].astype(int)) * scales[..., None]).sum(-1)
     largest = np.abs(a).reshape(len(a), scales.shape[1], -1).max(-1)
