@@ -1,15 +1,17 @@
-"""Reading whole screens: Vedette against RapidOCR on ONNX Runtime, with the same models."""
+"""Reading whole screens: Vedette, in float32 and by default, against RapidOCR on ONNX Runtime in float32."""
 
 from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator
+from itertools import product
 from pathlib import Path
 
 from bench import screens
 from vedette.bench.pairs import Record, Worker, compare
 
 MODELS = "ppocr-v6-small"
+PRECISIONS = ("float32", "auto")
 
 
 def run(threads: list[int], pairs: int) -> Iterator[Record]:
@@ -18,7 +20,7 @@ def run(threads: list[int], pairs: int) -> Iterator[Record]:
         written = screens.write(Path(folder))
         cases = [(path.stem, [(path, lines)]) for path, lines in written] + [("all six", written)]
         for count in threads:
-            for case, content in cases:
+            for (case, content), precision in product(cases, PRECISIONS):
                 settings = {"images": [str(path) for path, _ in content], "threads": count, "models": MODELS}
                 expected = [line for _, lines in content for line in lines]
 
@@ -28,8 +30,8 @@ def run(threads: list[int], pairs: int) -> Iterator[Record]:
 
                 yield compare(
                     "ocr",
-                    case,
-                    Worker("vedette-ocr", module="bench.worker", **settings),
+                    f"{case} {precision}",
+                    Worker("vedette-ocr", module="bench.worker", precision=precision, **settings),
                     Worker("rapidocr", module="bench.worker", **settings),
                     threads=count,
                     pairs=max(2, pairs // 5),
