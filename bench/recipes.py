@@ -44,7 +44,7 @@ def images() -> Iterator[Any]:
     """Screens and scans as RGB arrays."""
     for seed, layout in enumerate(screens.LAYOUTS):
         yield np.asarray(screens.draw(layout, 100 + seed)[0].convert("RGB"))
-    yield from scans.pages(_SCANS, seed=1)
+    yield from (page for page, _ in scans.pages(_SCANS, seed=1))
 
 
 def seen(models: str, threads: int | None) -> dict[str, list[Any]]:

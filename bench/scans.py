@@ -17,18 +17,22 @@ _BILEVEL = 0.4
 """Share of pages that come with hardly any grays."""
 
 
-def pages(count: int, seed: int = 0) -> Iterator[NDArray[np.uint8]]:
-    """So many pages as RGB arrays, each of another size, typeface size, paper and wear."""
+Page = tuple[NDArray[np.uint8], list[str]]
+
+
+def pages(count: int, seed: int = 0) -> Iterator[Page]:
+    """So many pages as RGB arrays with their text, each of another size, typeface size, paper and wear."""
     for number in range(count):
         yield page(np.random.default_rng([seed, number]))
 
 
-def page(random: np.random.Generator) -> NDArray[np.uint8]:
-    """One page."""
+def page(random: np.random.Generator) -> Page:
+    """One page, and what stands on it."""
     width, height = int(random.integers(420, 1100)), int(random.integers(600, 1500))
     paper, ink = int(random.integers(205, 256)), int(random.integers(0, 110))
     image = Image.new("L", (width, height), paper)
     canvas = ImageDraw.Draw(image)
+    written = []
     top = random.integers(20, 80)
     while top < height - 60:
         size = int(random.choice([13, 15, 18, 22, 27, 34, 46], p=[0.2, 0.2, 0.2, 0.15, 0.12, 0.08, 0.05]))
@@ -40,8 +44,9 @@ def page(random: np.random.Generator) -> NDArray[np.uint8]:
                 stroke = int(random.random() < 0.15)
                 canvas.text((left, top), text, font=font, fill=ink, stroke_width=stroke, stroke_fill=ink)
                 left += canvas.textlength(text, font=font) + random.integers(20, 200)
+                written.append(text)
         top += size * random.uniform(1.15, 2.2)
-    return worn(image, paper, random)
+    return worn(image, paper, random), written
 
 
 def columns(random: np.random.Generator) -> list[str]:
