@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from vedette import _native
 from vedette.errors import UnsupportedModelError
 from vedette.model.graph import Array, Graph
@@ -52,10 +54,12 @@ def compile_graph(graph: Graph) -> Graph:
     """Rewrites a graph as read into the form that runs fastest; one that came quantised, into integers."""
     from vedette.model.integer.imported import absorb, is_quantized, to_integers
 
-    if not is_quantized(graph):
-        return optimize(graph, evaluate)
-    imported = absorb(graph)
-    return to_integers(imported, optimize(imported.graph, evaluate), evaluate)
+    # Weights that are infinite or NaN, or become so, compute that, folded or not: no matter to warn of.
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+        if not is_quantized(graph):
+            return optimize(graph, evaluate)
+        imported = absorb(graph)
+        return to_integers(imported, optimize(imported.graph, evaluate), evaluate)
 
 
 def evaluate(graph: Graph) -> dict[str, Array]:
