@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from onnx import helper
+from onnx import TensorProto, helper
 from onnx_graphs import Net
 
 from vedette import _native
@@ -48,7 +48,16 @@ def functional() -> onnx.ModelProto:
     )
 
 
-MODELS: list[Callable[[], onnx.ModelProto]] = [convolutional, shaped, functional]
+def four_bits() -> onnx.ModelProto:
+    net = Net(opset=21)
+    for name, kind, size in (("q", TensorProto.INT4, 64), ("z", TensorProto.INT4, 4)):
+        packed = bytes(range(size // 2))
+        net.initializers.append(helper.make_tensor(name, kind, [32 * size // 64, 2], packed, raw=True))
+    w = net.op("DequantizeLinear", "q", net.constant(np.full((2, 2), 0.1)), "z", axis=0, block_size=16)
+    return net.model(net.op("MatMul", net.input("x", 3, 32), w), ir_version=10)
+
+
+MODELS: list[Callable[[], onnx.ModelProto]] = [convolutional, shaped, functional, four_bits]
 
 
 @cache

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from vedette.errors import InvalidModelError, UnsupportedModelError
 from vedette.model.graph import Array, Dimension, TensorType
-from vedette.model.onnx_tensors import dtype_name, read_tensor
+from vedette.model.onnx_tensors import FOUR_BITS, dtype_name, read_tensor
 
 if TYPE_CHECKING:
     from onnx import AttributeProto, FunctionProto, ModelProto, NodeProto, ValueInfoProto
@@ -42,6 +42,8 @@ class Draft:
     metadata: dict[str, str] = field(default_factory=dict)
     folder: Path | None = None
     name: str = ""
+    four_bits: frozenset[str] = frozenset()
+    """Constants that are int4 or uint4 in the file; here they are int8 or uint8."""
 
 
 def read_file(path: str | Path) -> ModelProto:
@@ -109,10 +111,13 @@ def draft(model: ModelProto, folder: Path | None) -> Draft:
             f"sparse tensor '{graph.sparse_initializer[0].values.name}' is not supported"
         )
     constants: dict[str, Array] = {}
+    four_bits: set[str] = set()
     for tensor in graph.initializer:
         if not tensor.name or tensor.name in constants:
             raise InvalidModelError(f"two initializers are called '{tensor.name}'")
         constants[tensor.name] = read_tensor(tensor, folder, f"initializer '{tensor.name}'")
+        if tensor.data_type in FOUR_BITS:
+            four_bits.add(tensor.name)
     inputs: dict[str, TensorType] = {}
     for info in graph.input:
         if info.name in inputs or not info.name:
@@ -127,6 +132,8 @@ def draft(model: ModelProto, folder: Path | None) -> Draft:
             if name in constants:
                 raise InvalidModelError(f"value '{name}' is made twice")
             constants[name] = constant_value(node, folder)
+            if any(attribute.t.data_type in FOUR_BITS for attribute in node.attribute):
+                four_bits.add(name)
         else:
             nodes.append(PlacedNode(node, opset))
     outputs = tuple(info.name for info in graph.output)
@@ -142,6 +149,7 @@ def draft(model: ModelProto, folder: Path | None) -> Draft:
         metadata={entry.key: entry.value for entry in model.metadata_props},
         folder=folder,
         name=graph.name,
+        four_bits=frozenset(four_bits),
     )
 
 

@@ -69,6 +69,7 @@ def read_proto(
         return node.domain in ("", "ai.onnx") and node.op_type in known and not several
 
     source = draft(model, folder)
+    _refuse_four_bit_results(source)
     expand_qoperators(source)
     expand(source, is_native)
     _refuse_unknown(
@@ -81,6 +82,21 @@ def _exists(node: PlacedNode) -> bool:
     import onnx.defs
 
     return node.proto.domain in ("", "ai.onnx") and onnx.defs.has(node.proto.op_type, node.opset)
+
+
+def _refuse_four_bit_results(source: Draft) -> None:
+    """Integers of 4 bits are read as constants; nothing makes them while a model runs."""
+    for node in source.nodes:
+        proto = node.proto
+        zero_point = proto.input[2] if len(proto.input) > 2 else ""
+        if proto.op_type == "QuantizeLinear" and zero_point in source.four_bits:
+            raise UnsupportedModelError(
+                f"QuantizeLinear '{proto.name or proto.output[0]}' rounds to 4 bits while the model runs"
+            )
+    for name in source.four_bits.intersection(source.outputs):
+        raise UnsupportedModelError(
+            f"output '{name}' has 4-bit elements, which the native engine does not have"
+        )
 
 
 def _refuse_unknown(nodes: list[NodeProto]) -> None:

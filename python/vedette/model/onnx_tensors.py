@@ -30,6 +30,9 @@ _FIELDS = {
     16: ("int32_data", np.int32),
 }  # fmt: skip
 
+FOUR_BITS = {21: "uint8", 22: "int8"}
+"""What elements of uint4 and int4 are read as, one a byte; only constants have them."""
+
 
 def dtype_name(element_type: int, where: str) -> str:
     """The NumPy name of an ONNX element type, or UnsupportedModelError."""
@@ -58,8 +61,10 @@ def read_tensor(tensor: TensorProto, folder: Path | None, where: str) -> Array:
     shape = tuple(tensor.dims)
     if any(size < 0 for size in shape):
         raise InvalidModelError(f"{where} has a negative dimension: {list(shape)}")
-    dtype = numpy_dtype(dtype_name(tensor.data_type, where))
     count = math.prod(shape)
+    if tensor.data_type in FOUR_BITS:
+        return _read_nibbles(tensor, folder, count, where).reshape(shape)
+    dtype = numpy_dtype(dtype_name(tensor.data_type, where))
     if tensor.HasField("segment"):
         raise UnsupportedModelError(f"{where} is split in segments")
     if tensor.data_location == 1:
@@ -80,6 +85,23 @@ def read_tensor(tensor: TensorProto, folder: Path | None, where: str) -> Array:
     if tensor.data_type in (10, 16):
         return array.astype(np.uint16).view(dtype).reshape(shape)
     return array.astype(dtype, copy=False).reshape(shape)
+
+
+def _read_nibbles(tensor: TensorProto, folder: Path | None, count: int, where: str) -> Array:
+    """Two elements a byte, the first in the low bits."""
+    size = -(-count // 2)
+    if tensor.data_location == 1:
+        packed = _read_external(tensor, folder, np.dtype(np.uint8), size, where)
+    elif tensor.HasField("raw_data"):
+        packed = np.frombuffer(tensor.raw_data, np.uint8)
+    else:
+        packed = np.fromiter(tensor.int32_data, np.int32, len(tensor.int32_data)).astype(np.uint8)
+    if packed.size != size:
+        raise InvalidModelError(
+            f"{where} has {packed.size} bytes of 4-bit elements, its shape {list(tensor.dims)} needs {size}"
+        )
+    elements = np.stack([packed & 15, packed >> 4], -1).reshape(-1)[:count]
+    return elements if tensor.data_type == 21 else ((elements ^ 8).view(np.int8) - np.int8(8))
 
 
 def _read_external(

@@ -16,7 +16,7 @@ from vedette.model.graph import Array
 from vedette.model.onnx_file import Draft, PlacedNode
 
 if TYPE_CHECKING:
-    pass
+    from onnx import NodeProto
 
 OWN_DOMAIN = "vedette"
 """Operators of the engine that no ONNX schema describes."""
@@ -32,13 +32,23 @@ def expand_qoperators(draft: Draft) -> None:
     for node in draft.nodes:
         proto = node.proto
         rule = RULES.get((proto.domain.replace("ai.onnx", ""), proto.op_type))
-        if rule is None:
+        if rule is None or _has_computed_parameters(draft, proto):
             nodes.append(node)
         else:
             expansion = _Expansion(draft, node)
             rule(expansion)
             nodes.extend(expansion.nodes)
     draft.nodes = nodes
+
+
+def _has_computed_parameters(draft: Draft, proto: NodeProto) -> bool:
+    """Whether scales, zero points or a bias are computed, which the engine's own operator takes."""
+    places = _PARAMETERS.get(proto.op_type, ()) if proto.domain in ("", "ai.onnx") else ()
+    given = (proto.input[at] for at in places if at < len(proto.input) and proto.input[at])
+    return any(name not in draft.constants for name in given)
+
+
+_PARAMETERS = {"QLinearConv": (1, 2, 4, 5, 6, 7, 8), "QLinearMatMul": (1, 2, 4, 5, 6, 7)}
 
 
 class _Expansion:
@@ -82,6 +92,18 @@ class _Expansion:
         self.nodes.append(PlacedNode(node, _OPSET))
         return made
 
+    def padded(self, x: str, elements: int) -> str:
+        """Zeros after the last axis."""
+        from onnx import helper
+
+        amounts = self.new_constant(np.array([0, elements], np.int64), "amounts")
+        axes = self.new_constant(np.array([-1], np.int64), "axes")
+        made = f"{self.label}/padded"
+        node = helper.make_node("Pad", [x, amounts, "", axes], [made], name=made)
+        # The first opset whose Pad names axes, so that the rank need not be known.
+        self.nodes.append(PlacedNode(node, 18))
+        return made
+
     def copy(self, op: str, inputs: list[str], hint: str, without: tuple[str, ...] = (), **more: Any) -> str:
         """A node with the attributes of the one replaced."""
         made = self.add(op, inputs, hint, **more)
@@ -91,15 +113,24 @@ class _Expansion:
 
     def dequantized(self, at: int, axis: int = 0) -> str:
         """The real numbers of the input at this place, whose scale and zero point are the next two."""
-        x, scale, zero_point = (self.input(at + offset) for offset in range(3))
+        x, zero_point = self.input(at), self.input(at + 2)
+        scale = self.scale(at + 1)
         inputs = [x, scale, zero_point] if zero_point else [x, scale]
         many = self.draft.constants.get(scale)
         axes: dict[str, Any] = {"axis": axis} if many is not None and many.size > 1 else {}
         return self.add("DequantizeLinear", inputs, f"real{at}", **axes)
 
+    def scale(self, at: int) -> str:
+        """The scale at this place, as float32: what is computed between two roundings is."""
+        name = self.input(at)
+        array = self.draft.constants.get(name)
+        if array is None or array.dtype == np.float32:
+            return name
+        return self.new_constant(array.astype(np.float32), f"scale{at}")
+
     def quantize(self, value: str, at: int) -> None:
         """Gives the node's result: the value in integers of the scale and zero point at this place."""
-        scale, zero_point = self.input(at), self.input(at + 1)
+        scale, zero_point = self.scale(at), self.input(at + 1)
         inputs = [value, scale, zero_point] if zero_point else [value, scale]
         self.add("QuantizeLinear", inputs, "quantized", self.proto.output[0])
 
@@ -203,8 +234,9 @@ def _matmul_nbits(expansion: _Expansion) -> None:
             f"MatMulNBits '{expansion.label}' has {bits} bits in blocks of {group}, or a group index"
         )
     scales = expansion.constant(2, "scale").astype(np.float32).reshape(columns, blocks)
+    missing = blocks * group - rows
     inputs = [
-        expansion.input(0),
+        expansion.padded(expansion.input(0), missing) if missing else expansion.input(0),
         expansion.new_constant(packed.reshape(columns, blocks, -1), "blocks"),
         expansion.new_constant(scales, "scales"),
         "",

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,13 +19,17 @@ _SHRINKS = np.linspace(1.0, 0.75, 11)
 
 @dataclass(frozen=True, slots=True)
 class BlockWeights:
-    """``real[n, k] = (integers[n, k] - zero_points[n, k / group]) * scales[n, k / group]``."""
+    """``real[n, k] = (integers[n, k] - zero_points[n, k / group]) * scales[n, k / group]``.
+
+    ``by_row`` tells that the constant they stand for is ``[N, K]`` too, and not ``[K, N]``.
+    """
 
     integers: NDArray[np.uint8]
     scales: NDArray[np.float32]
     zero_points: NDArray[np.uint8]
     bits: int
     group: int
+    by_row: bool = False
 
     def packed(self) -> NDArray[np.uint8]:
         """``[N, K / group, group * bits / 8]``, the first of two in the low bits."""
@@ -57,6 +61,37 @@ def quantize_blocks(matrix: Array, bits: int = 4, group: int = BLOCK) -> BlockWe
     )
 
 
+def blocks_of(
+    integers: Array, scales: Array, zero_points: Array, axis: int, group: int
+) -> BlockWeights | None:
+    """Integers of a matrix with scales and zero points by blocks along an axis, if a kernel takes them.
+
+    Signed integers are counted from the least of them on; those that all fit are held in 4 bits.
+    """
+    if integers.ndim != 2 or group < 8 or group % 8 or group > 1 << 16 or integers.shape[axis] % group:
+        return None
+    by_row = axis == 1
+    q, zero, scale = (part if by_row else part.T for part in (integers, zero_points, scales))
+    expected = (q.shape[0], q.shape[1] // group)
+    if scale.shape != expected or zero.shape != expected:
+        return None
+    least, greatest = (
+        min(int(part.min(initial=0)) for part in (q, zero)),
+        max(int(q.max(initial=0)), int(zero.max(initial=0))),
+    )
+    signed = integers.dtype == np.int8
+    bits = 4 if (least >= -8 and greatest <= 7 if signed else greatest <= 15) else 8
+    shift = (1 << (bits - 1)) if signed else 0
+    return BlockWeights(
+        np.ascontiguousarray(q.astype(np.int16) + shift, np.uint8),
+        np.ascontiguousarray(scale, np.float32),
+        np.ascontiguousarray(zero.astype(np.int16) + shift, np.uint8),
+        bits,
+        group,
+        by_row,
+    )
+
+
 def can_block(graph: Graph, node: Node) -> bool:
     """Whether a node is a product with a constant matrix that divides into blocks."""
     weights = graph.constants.get(node.input(1) or "") if node.op == "MatMul" else None
@@ -69,30 +104,29 @@ def can_block(graph: Graph, node: Node) -> bool:
     )
 
 
-def block_form(graph: Graph, known: Mapping[str, BlockWeights], chosen: frozenset[str]) -> Graph:
+def block_form(graph: Graph, known: Mapping[str, Sequence[BlockWeights]], chosen: frozenset[str]) -> Graph:
     """Writes float products with their weights in blocks: those known, by the constant, and nodes chosen."""
 
     def write(editor: Editor, node: Node) -> None:
         name = node.input(1)
         if node.op != "MatMul" or name is None or name not in graph.constants:
             return
-        weights = known.get(name)
+        weights = next((blocks for blocks in known.get(name, ()) if _fits(graph, node, blocks)), None)
         array = graph.constants[name]
         if weights is None and node.output in chosen and can_block(graph, node):
-            weights = quantize_blocks(array if node.attributes.get("trans_b") else array.T)
-        if weights is not None and _fits(graph, node, weights):
+            by_row = bool(node.attributes.get("trans_b"))
+            weights = replace(quantize_blocks(array if by_row else array.T), by_row=by_row)
+        if weights is not None:
             _replace(editor, node, weights)
 
     return Editor(graph).sweep(write)
 
 
 def _fits(graph: Graph, node: Node, weights: BlockWeights) -> bool:
-    array = graph.constants[node.inputs[1] or ""]
-    columns, rows = array.shape if node.attributes.get("trans_b") else array.shape[::-1]
     bias = node.input(2)
     return (
         not node.attributes.get("trans_a")
-        and weights.integers.shape == (columns, rows)
+        and weights.by_row == bool(node.attributes.get("trans_b"))
         and (bias is None or bias in graph.constants)
     )
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from vedette.errors import InvalidModelError
 from vedette.model.graph import Array, Graph, Node, TensorType, scalar
 from vedette.model.integer.activations import join_activations
-from vedette.model.integer.blocks import BlockWeights, block_form
+from vedette.model.integer.blocks import BlockWeights, block_form, blocks_of
 from vedette.model.integer.form import Quantization, integer_form
 from vedette.model.integer.operators import MOVING, obstacle
 from vedette.model.integer.quantizer import prepare
@@ -40,14 +40,14 @@ class Imported:
     by_row
         Those of them that were multiplied with a left side quantised while the model runs.
     blocks
-        Matrices with scales by block.
+        Matrices with scales by block, the one or the other way round where either may be meant.
     """
 
     graph: Graph
     values: dict[str, Parameters] = field(default_factory=dict)
     weights: dict[str, QuantizedWeights] = field(default_factory=dict)
     by_row: set[str] = field(default_factory=set)
-    blocks: dict[str, BlockWeights] = field(default_factory=dict)
+    blocks: dict[str, list[BlockWeights]] = field(default_factory=dict)
 
 
 def is_quantized(graph: Graph) -> bool:
@@ -71,6 +71,14 @@ def to_integers(imported: Imported, compiled: Graph, evaluate: Evaluate) -> Grap
         for node in prepared.nodes
         if node.op == "MatMul" and node.inputs[1] in imported.by_row and obstacle(prepared, node) is None
     }
+    for node in prepared.nodes:
+        # Blocks have more scales than one for each column, which the static form could not keep.
+        if (
+            node.inputs
+            and node.op == "MatMul"
+            and node.inputs[1] in imported.blocks.keys() - imported.weights.keys()
+        ):
+            precisions[node.output] = "float32"
     plan = Quantization(values, precisions, imported.weights, exact=True)
     graph = fuse_tables(rewrite(integer_form(prepared, plan, evaluate), _cancel))
     return remove_dead_code(block_form(join_activations(graph), imported.blocks, frozenset()))
@@ -109,6 +117,8 @@ class _Absorbing:
             return False
         if node.op == "DequantizeLinear":
             return self._dequantize(node)
+        if node.op == "Transpose" and self._transpose(node):
+            return True
         meaning = self.meaning.get(node.inputs[0] or "") if node.inputs else None
         if meaning is not None and (node.op in MOVING or node.op == "Concat"):
             return self._move(node, meaning)
@@ -191,34 +201,56 @@ class _Absorbing:
         if real.shape != array.shape:
             raise InvalidModelError(f"DequantizeLinear '{node.label}' has scales that do not fit its input")
         self.result.constants[node.output] = real
+        if array.dtype not in (np.int8, np.uint8):
+            return True
         if node.attributes.get("by_row"):
             self.imported.by_row.add(node.output)
         if block:
-            self._block(node.output, offset, found[0].astype(np.float32), axis, block)
-        elif (
-            array.dtype in (np.int8, np.uint8)
-            and offset.min(initial=0) >= -128
-            and offset.max(initial=0) <= 127
-        ):
+            self._block(node.output, blocks_of(array, found[0], found[1], axis, block))
+        elif offset.min(initial=0) >= -128 and offset.max(initial=0) <= 127:
             axis = axis if scale.size > 1 else 0
             count = array.shape[axis] if array.ndim else 1
             each = np.broadcast_to(scale.reshape(-1), (count,)).astype(np.float32)
             self.imported.weights[node.output] = QuantizedWeights(offset.astype(np.int8), each, axis)
+        if array.ndim == 2 and not block and not node.attributes.get("by_row"):
+            self._columns(node.output, array, scale, zero_point)
         return True
 
-    def _block(self, name: str, offset: Array, scales: Array, axis: int, block: int) -> None:
-        """A matrix ``[K, N]`` with scales by block of rows, where its integers fit 4 or 8 bits."""
-        if offset.ndim != 2 or axis != 0 or offset.shape[0] % block or block < 16 or block & (block - 1):
-            return
-        bits = 4 if offset.min() >= -8 and offset.max() <= 7 else 8
-        middle = 1 << (bits - 1)
-        if offset.min() < -middle or offset.max() >= middle:
-            return
-        integers = np.ascontiguousarray((offset + middle).astype(np.uint8).T)
-        each = np.ascontiguousarray(scales.T)
-        self.imported.blocks[name] = BlockWeights(
-            integers, each, np.full(each.shape, middle, np.uint8), bits, block
-        )
+    def _block(self, name: str, blocks: BlockWeights | None) -> None:
+        if blocks is not None:
+            self.imported.blocks.setdefault(name, []).append(blocks)
+
+    def _columns(self, name: str, array: Array, scale: Array, zero_point: Array) -> None:
+        """A matrix with a scale for all or by column, as equal blocks: for products of floats."""
+        for axis in (0, 1):
+            # Scales that change along the axis that is summed over fit no block.
+            if scale.ndim == 2 and scale.shape[axis] != 1:
+                continue
+            group = next((group for group in (128, 64, 32) if array.shape[axis] % group == 0), 0)
+            if group:
+                shape = list(array.shape)
+                shape[axis] //= group
+                each = [np.broadcast_to(part, shape) for part in (scale, zero_point)]
+                self._block(name, blocks_of(array, each[0], each[1], axis, group))
+
+    def _transpose(self, node: Node) -> bool:
+        """A matrix turned around is the same integers turned around."""
+        x, y = node.inputs[0] or "", node.output
+        weights, blocks = self.imported.weights.get(x), self.imported.blocks.get(x)
+        real = self.result.constants.get(x)
+        if (weights is None and not blocks) or real is None or real.ndim != 2 or y in self.source.outputs:
+            return False
+        if list(node.attributes.get("perm") or [1, 0]) != [1, 0]:
+            return False
+        self.result.constants[y] = np.ascontiguousarray(real.T)
+        if weights is not None:
+            integers = np.ascontiguousarray(weights.integers.T)
+            self.imported.weights[y] = QuantizedWeights(integers, weights.scale, 1 - weights.axis)
+        for block in blocks or ():
+            self._block(y, replace(block, by_row=not block.by_row))
+        if x in self.imported.by_row:
+            self.imported.by_row.add(y)
+        return True
 
     def _move(self, node: Node, meaning: tuple[str, Parameters]) -> bool:
         """An operator that moves integers moves what they stand for just as well."""
