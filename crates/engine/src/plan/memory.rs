@@ -1,9 +1,10 @@
+use super::order::{Need, frugal_order};
 use super::pack::{Interval, pack};
 use super::planner::{Home, Planner, StepRequest, Value};
 use super::{Base, Cut, Operand, Plan, PlannedStep};
 use crate::op::{EngineError, RunContext, Step, TensorSpec, check_size};
 use crate::program::ValueId;
-use smallvec::smallvec;
+use smallvec::{SmallVec, smallvec};
 use std::sync::Arc;
 use std::time::Duration;
 use vedette_memory::ALIGNMENT;
@@ -39,6 +40,7 @@ impl Planner<'_> {
         self.drop_unread_steps(
             outputs.iter().map(|output| &output.value).chain(carried.iter().map(|(_, v)| v)),
         );
+        self.order_steps(outputs.iter().map(|output| &output.value).chain(carried.iter().map(|(_, v)| v)));
 
         let mut buffers = self.lifetimes();
         let end = self.steps.len() + outputs.len();
@@ -158,7 +160,7 @@ impl Planner<'_> {
     fn drop_unread_steps<'v>(&mut self, kept: impl Iterator<Item = &'v Value>) {
         let mut read = vec![false; self.buffers.len()];
         let note = |value: &Value, read: &mut [bool]| {
-            if let Home::Buffer { id, .. } = value.home {
+            if let Some(id) = buffer_of(value) {
                 read[id] = true;
             }
         };
@@ -172,6 +174,28 @@ impl Planner<'_> {
         }
         steps.reverse();
         self.steps = steps;
+    }
+
+    /// Puts the steps in an order that takes less memory, where there is one.
+    fn order_steps<'v>(&mut self, kept: impl Iterator<Item = &'v Value>) {
+        let mut outlives = vec![false; self.buffers.len()];
+        kept.filter_map(buffer_of).for_each(|id| outlives[id] = true);
+        let needs: Vec<Need> = self
+            .steps
+            .iter()
+            .map(|step| {
+                let mut reads: SmallVec<[usize; 4]> =
+                    step.inputs.iter().flatten().filter_map(buffer_of).collect();
+                reads.sort_unstable();
+                reads.dedup();
+                let writes = step.outputs.iter().map(|&(_, id)| id).collect();
+                Need { reads, writes, scratch_bytes: step.scratch_bytes }
+            })
+            .collect();
+        if let Some(order) = frugal_order(&needs, &self.buffers, &outlives) {
+            let mut steps: Vec<_> = std::mem::take(&mut self.steps).into_iter().map(Some).collect();
+            self.steps = order.into_iter().filter_map(|index| steps[index].take()).collect();
+        }
     }
 
     fn lifetimes(&self) -> Vec<Buffer> {
@@ -238,8 +262,16 @@ impl Planner<'_> {
     }
 }
 
+/// The buffer of this plan that a value lies in.
+fn buffer_of(value: &Value) -> Option<usize> {
+    match value.home {
+        Home::Buffer { id, .. } => Some(id),
+        _ => None,
+    }
+}
+
 fn keep_until(buffers: &mut [Buffer], value: &Value, step: usize) {
-    if let Home::Buffer { id, .. } = value.home {
+    if let Some(id) = buffer_of(value) {
         buffers[id].last = buffers[id].last.max(step);
     }
 }

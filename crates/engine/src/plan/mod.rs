@@ -3,6 +3,7 @@
 
 mod constants;
 mod memory;
+mod order;
 mod pack;
 mod planner;
 
