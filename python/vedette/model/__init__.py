@@ -3,6 +3,7 @@
 ``load`` gives a :class:`Model`; ``inspect`` shows its graph before and after the rewriting.
 """
 
+from vedette.model.image_input import ImageInput
 from vedette.model.inspection import Inspection, inspect
 from vedette.model.integer.recipe import Recipe, read_recipe
 from vedette.model.integer.report import NodeReport, Report
@@ -11,6 +12,7 @@ from vedette.model.profile import Profile, ProfileEntry
 from vedette.model.sequential import Sequential
 
 __all__ = [
+    "ImageInput",
     "Inspection",
     "Model",
     "NodeReport",

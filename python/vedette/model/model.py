@@ -18,6 +18,7 @@ from vedette.model.saved import SavedModel
 from vedette.tensor_file import numpy_dtype
 
 if TYPE_CHECKING:
+    from vedette.model.image_input import ImageInput
     from vedette.model.integer.recipe import Recipe
     from vedette.model.integer.report import Report
 
@@ -248,6 +249,7 @@ def load(
     engine: str = "native",
     recipe: Recipe | str | Path | None = None,
     cache: str | Path | None = None,
+    image_input: ImageInput | None = None,
 ) -> Model:
     """Loads a model from an ONNX file, or from one that :meth:`Model.save` wrote.
 
@@ -267,7 +269,10 @@ def load(
     recipe : Recipe, str or Path, optional
         The recipe of a model that :func:`vedette.quantize` made of this file, or a file of one.
     cache : str or Path, optional
-        A folder where models compiled by a recipe are kept and looked for.
+        A folder where compiled models are kept and looked for, so that the next start needs no compiling.
+    image_input : ImageInput, optional
+        Lets a model of one float32 image input take uint8 images, and normalise them itself as told. For ONNX
+        files that the native engine runs.
 
     Raises
     ------
@@ -287,6 +292,8 @@ def load(
     if threads is not None and threads < 1:
         raise InputError(f"threads must be at least 1, got {threads}")
     path = Path(path)
+    if image_input is not None and (engine == "onnxruntime" or path.suffix == saved.SUFFIX):
+        raise InputError("image_input is for ONNX files that the native engine runs")
     if engine == "onnxruntime":
         if precision not in ("auto", "float32"):
             raise InputError(
@@ -298,11 +305,15 @@ def load(
     if path.suffix == saved.SUFFIX:
         return _load_saved(path, threads)
     try:
-        if precision != "float32":
-            from vedette.model.recipes import load_with_recipe
+        if precision == "float32":
+            from vedette.model.compiling import load_in_float32
 
-            return load_with_recipe(path, precision, threads, recipe, cache)
-        return load_native(path, threads)
+            return load_in_float32(path, threads, cache, image_input)
+        from vedette.model.recipes import load_in_bfloat16, load_with_recipe
+
+        if precision == "bfloat16":
+            return load_in_bfloat16(path, threads, cache, image_input)
+        return load_with_recipe(path, precision, threads, recipe, cache, image_input)
     except UnsupportedModelError as error:
         raise UnsupportedModelError(_with_way_out(error, path)) from None
 
@@ -311,19 +322,6 @@ def _with_way_out(error: UnsupportedModelError, path: Path | None) -> str:
     if path is None or path.suffix == saved.SUFFIX:
         return str(error)
     return f'{path.name}: {error}. ONNX Runtime may run it: vedette.load({str(path)!r}, engine="onnxruntime")'
-
-
-def load_native(path: Path, threads: int | None) -> Model:
-    """Loads an ONNX file in float32."""
-    from vedette import _native
-
-    graph, metadata = compile_file(path)
-    origin = Origin(path, "", metadata, lambda: compile_file(path)[0])
-    model = model_of(graph, metadata, threads, path, lambda: saved_form(*compile_file(path)), origin=origin)
-    del graph
-    # Compiling leaves some 40 MB of small blocks behind, which the allocator would keep.
-    _native.trim_heap()
-    return model
 
 
 def _load_saved(path: Path, threads: int | None) -> Model:

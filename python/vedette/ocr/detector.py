@@ -10,13 +10,15 @@ from numpy.typing import NDArray
 
 from vedette import _native
 from vedette.image import Preprocess
+from vedette.model import ImageInput
 from vedette.ocr.geometry import Quads, sizes
 from vedette.ocr.network import Network
 
 _MULTIPLE = 32
 """The network halves its input five times."""
 
-_MEAN = _DEVIATION = (0.5, 0.5, 0.5)
+NORMALISATION = ImageInput(mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
+"""What the network was trained on. It may do that itself, and take uint8 images."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +58,7 @@ class Detector:
         self._network = network
         self._options = options
         self._threads = threads
+        self._takes_images = network.inputs[0].dtype == "uint8"
 
     def step(self, height: int, width: int) -> tuple[float, float]:
         """Pixels of an image of this size that one step of the network's input covers, down and across."""
@@ -87,7 +90,9 @@ class Detector:
     def _find(self, framed: NDArray[np.uint8], height: int, width: int) -> Quads:
         """The lines of an image that the network sees at this size."""
         # The models were trained on what OpenCV reads, whose channels are the other way round.
-        planes = _preparation(height, width, self._threads)(framed[:, :, ::-1])
+        prepare = _preparation(height, width, self._takes_images, self._threads)
+        prepared = prepare(framed[:, :, ::-1])
+        planes = prepared.transpose(0, 3, 1, 2) if self._takes_images else prepared
         probabilities: NDArray[np.float32] = self._network(planes)[0, 0]
         options = self._options
         quads, _ = _native.find_text_boxes(
@@ -105,11 +110,14 @@ class Detector:
 
 
 @lru_cache(maxsize=32)
-def _preparation(height: int, width: int, threads: int) -> Preprocess:
-    """What makes images of the network's input; kept, since it keeps its plans."""
-    return Preprocess(
-        (height, width), mean=_MEAN, std=_DEVIATION, antialias=False, profile="opencv", threads=threads
-    )
+def _preparation(height: int, width: int, as_images: bool, threads: int) -> Preprocess:
+    """What makes frames the network's input: images, or normalised planes; kept, since it keeps its plans."""
+    if as_images:
+        return Preprocess(
+            (height, width), layout="NHWC", dtype="uint8", antialias=False, profile="opencv", threads=threads
+        )
+    mean, std = NORMALISATION.mean, NORMALISATION.std
+    return Preprocess((height, width), mean=mean, std=std, antialias=False, profile="opencv", threads=threads)
 
 
 def _within(quads: Quads, width: int, height: int) -> Quads:

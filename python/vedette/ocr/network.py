@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+
+from vedette.model import Port
 
 
 class Network(Protocol):
@@ -16,5 +18,9 @@ class Network(Protocol):
     def metadata(self) -> Mapping[str, str]:
         """What the model file says about itself."""
 
-    def __call__(self, x: NDArray[np.float32], /) -> Any:
+    @property
+    def inputs(self) -> Sequence[Port]:
+        """Name, type and shape of the input."""
+
+    def __call__(self, x: NDArray[np.float32] | NDArray[np.uint8], /) -> Any:
         """The output for an input."""

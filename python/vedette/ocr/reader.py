@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from vedette.errors import InputError
 from vedette.ocr.classifier import AngleClassifier
-from vedette.ocr.detector import Detector, DetectorOptions
+from vedette.ocr.detector import NORMALISATION, Detector, DetectorOptions
 from vedette.ocr.geometry import Quads, turned_to_read
 from vedette.ocr.layout import reading_order
 from vedette.ocr.page import Line, Page
@@ -103,8 +103,14 @@ class Reader:
         native = self._engine == "native"
         precision = self._precision if native and role != "classifier" else "float32"
         threads = self._threads or None
+        images = native and role == "detector" and Path(path).suffix != ".vedette"
         return load(
-            path, precision=precision, threads=threads, engine=self._engine, cache=hub.home() / "compiled"
+            path,
+            precision=precision,
+            threads=threads,
+            engine=self._engine,
+            cache=hub.home() / "compiled",
+            image_input=NORMALISATION if images else None,
         )
 
     def read(self, image: Any) -> Page:

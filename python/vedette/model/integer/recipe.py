@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vedette.errors import InputError
+from vedette.errors import InputError, InvalidModelError
 from vedette.model.integer.ranges import check_ranges
 from vedette.quantization.observers import Range
 
@@ -145,7 +145,7 @@ def digest_of(path: Path) -> str:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror}") from None
+        raise InvalidModelError(f"cannot read {path}: {error.strerror}") from None
 
 
 def _encoded(numbers: NDArray[np.float32]) -> str:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 from importlib import resources
 from pathlib import Path
 
-from vedette.errors import InputError, InvalidModelError, ModelError
-from vedette.model import saved
+from vedette.errors import InputError
+from vedette.model.compiling import load_compiled, load_in_float32
 from vedette.model.graph import Graph
+from vedette.model.image_input import ImageInput
 from vedette.model.integer.recipe import Recipe, digest_of, parse_recipe, read_recipe
-from vedette.model.model import Model, Origin, compile_file, load_native, model_of, model_of_saved, saved_form
+from vedette.model.model import Model, compile_file
 
 
 def shipped_recipe(digest: str) -> Recipe | None:
@@ -28,12 +28,9 @@ def load_with_recipe(
     threads: int | None,
     recipe: Recipe | str | Path | None,
     cache: str | Path | None,
+    image_input: ImageInput | None = None,
 ) -> Model:
     """Loads an ONNX file in the numbers that a recipe says for this precision."""
-    if precision == "bfloat16":
-        return _load_bfloat16(path, threads)
-    if not path.is_file():
-        raise InvalidModelError(f"cannot read {path}: there is no such file")
     digest = digest_of(path)
     if isinstance(recipe, (str, Path)):
         recipe = read_recipe(recipe)
@@ -41,50 +38,27 @@ def load_with_recipe(
         recipe = shipped_recipe(digest)
     if recipe is None:
         if precision == "auto":
-            return load_native(path, threads)
+            return load_in_float32(path, threads, cache, image_input)
         raise InputError(
             f"{path.name} has no recipe, which precision {precision!r} needs; make one: vedette quantize "
             f"{path} --calibrate FOLDER --recipe FILE"
         )
     recipe.refuse_other(digest, path.name)
-    kept = _cached(cache, recipe, precision)
-    if kept is not None and kept.is_file():
-        try:
-            return model_of_saved(saved.read(kept), threads, path, lambda: saved.read(kept), recipe=recipe)
-        except ModelError:
-            # Of another build, or half gone: it is made anew.
-            pass
-    return _compile(path, digest, precision, threads, recipe, kept)
+    chosen = recipe
 
+    def compiled() -> tuple[Graph, dict[str, str]]:
+        graph, metadata = compile_file(path)
+        return _quantized(graph, chosen, precision), metadata
 
-def _compile(
-    path: Path, digest: str, precision: str, threads: int | None, recipe: Recipe, kept: Path | None
-) -> Model:
-    graph, metadata = compile_file(path)
-    origin = Origin(path, digest, metadata, lambda: compile_file(path)[0])
-    made = _quantized(graph, recipe, precision)
-    if kept is not None:
-        try:
-            kept.parent.mkdir(parents=True, exist_ok=True)
-            saved.write(kept, saved_form(made, metadata))
-            return model_of_saved(
-                saved.read(kept), threads, path, lambda: saved.read(kept), origin=origin, recipe=recipe
-            )
-        except (ModelError, OSError):
-            # A folder that cannot be written costs the next start some time, and nothing else.
-            pass
-    return model_of(
-        made,
-        metadata,
-        threads,
-        path,
-        lambda: saved_form(_quantized(compile_file(path)[0], recipe, precision), metadata),
-        origin=origin,
-        recipe=recipe,
+    return load_compiled(
+        path, precision, threads, cache, compiled, digest=digest, recipe=recipe, image_input=image_input
     )
 
 
-def _load_bfloat16(path: Path, threads: int | None) -> Model:
+def load_in_bfloat16(
+    path: Path, threads: int | None, cache: str | Path | None, image_input: ImageInput | None = None
+) -> Model:
+    """Loads an ONNX file with its products in bfloat16, which takes no recipe."""
     from vedette.model.integer.quantizer import default_precisions, in_float, prepare
 
     def compiled() -> tuple[Graph, dict[str, str]]:
@@ -92,8 +66,7 @@ def _load_bfloat16(path: Path, threads: int | None) -> Model:
         prepared = prepare(graph)
         return in_float(prepared, dict.fromkeys(default_precisions(prepared), "bfloat16")), metadata
 
-    origin = Origin(path, "", {}, lambda: compile_file(path)[0])
-    return model_of(*compiled(), threads, path, lambda: saved_form(*compiled()), origin=origin)
+    return load_compiled(path, "bfloat16", threads, cache, compiled, image_input=image_input)
 
 
 def _quantized(graph: Graph, recipe: Recipe, precision: str) -> Graph:
@@ -104,20 +77,3 @@ def _quantized(graph: Graph, recipe: Recipe, precision: str) -> Graph:
         return quantized_graph(prepare(graph), recipe, precision, evaluate)
     known = ", ".join(map(repr, recipe.precisions)) or "'fast'"
     raise InputError(f"the recipe knows precisions {known} and 'int8', not {precision!r}")
-
-
-def _cached(cache: str | Path | None, recipe: Recipe, precision: str) -> Path | None:
-    if cache is None:
-        return None
-    facts = f"{recipe.to_json()}{precision}{_engine_identity()}"
-    return (
-        Path(cache) / f"{recipe.model[:16]}-{hashlib.sha256(facts.encode()).hexdigest()[:16]}{saved.SUFFIX}"
-    )
-
-
-def _engine_identity() -> str:
-    """Changes whenever the engine is built anew, so that a cached program is of the engine that runs it."""
-    from vedette import _native
-
-    facts = Path(_native.__file__).stat()
-    return f"{facts.st_size}-{facts.st_mtime_ns}"

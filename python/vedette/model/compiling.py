@@ -1,0 +1,102 @@
+"""ONNX files compiled to models, and the folder where what was compiled is kept for the next start."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from vedette.errors import ModelError
+from vedette.model import saved
+from vedette.model.graph import Graph
+from vedette.model.image_input import ImageInput, take_images
+from vedette.model.integer.recipe import Recipe, digest_of
+from vedette.model.model import Model, Origin, compile_file, model_of_saved, saved_form
+from vedette.model.saved import SavedModel
+
+_UNUSED_SECONDS = 7 * 24 * 3600.0
+"""Age at which what another build of the engine kept of the same model is removed."""
+
+
+def load_compiled(
+    path: Path,
+    precision: str,
+    threads: int | None,
+    cache: str | Path | None,
+    compiled: Callable[[], tuple[Graph, dict[str, str]]],
+    *,
+    digest: str = "",
+    recipe: Recipe | None = None,
+    image_input: ImageInput | None = None,
+) -> Model:
+    """A model as it was kept in the folder ``cache``, or else compiled, and then kept there where it can be.
+
+    ``compiled`` makes the graph of an ONNX file, whose SHA-256 is ``digest``, in numbers of this precision.
+    """
+
+    def source() -> SavedModel:
+        graph, metadata = compiled()
+        return saved_form(graph if image_input is None else take_images(graph, image_input), metadata)
+
+    def model(form: SavedModel, source: Callable[[], SavedModel]) -> Model:
+        # What takes images is no longer the model of the file.
+        origin = Origin(path, digest, form.metadata, lambda: compile_file(path)[0])
+        same = image_input is None
+        return model_of_saved(form, threads, path, source, origin=origin if same else None, recipe=recipe)
+
+    if cache is None:
+        return _trimmed(model(source(), source))
+    digest = digest or digest_of(path)
+    kept = _place(Path(cache), digest, precision, (recipe and recipe.to_json(), image_input))
+    try:
+        return model(saved.read(kept), lambda: saved.read(kept))
+    except ModelError:
+        # Not there, or damaged: it is made anew.
+        pass
+    form = source()
+    try:
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        saved.write(kept, form)
+        form = saved.read(kept)
+        _remove_unused(kept)
+    except (ModelError, OSError):
+        # A folder that cannot be written costs the next start some time, and nothing else.
+        pass
+    return _trimmed(model(form, source))
+
+
+def load_in_float32(
+    path: Path, threads: int | None, cache: str | Path | None, image_input: ImageInput | None = None
+) -> Model:
+    """Loads an ONNX file in the numbers it has."""
+    return load_compiled(path, "float32", threads, cache, lambda: compile_file(path), image_input=image_input)
+
+
+def _trimmed(model: Model) -> Model:
+    """Gives back the 40 MB of small blocks that compiling leaves, which the allocator would keep."""
+    from vedette import _native
+
+    _native.trim_heap()
+    return model
+
+
+def _place(cache: Path, digest: str, precision: str, settings: object) -> Path:
+    build = hashlib.sha256(f"{settings}{_engine_identity()}".encode()).hexdigest()[:16]
+    return cache / f"{digest[:16]}-{precision}-{build}{saved.SUFFIX}"
+
+
+def _engine_identity() -> str:
+    """Changes whenever the engine is built anew, so that a kept program is of the engine that runs it."""
+    from vedette import _native
+
+    facts = Path(_native.__file__).stat()
+    return f"{facts.st_size}-{facts.st_mtime_ns}"
+
+
+def _remove_unused(kept: Path) -> None:
+    """Removes what older builds kept of the model in the same precision."""
+    model_and_precision = kept.stem.rpartition("-")[0]
+    for other in kept.parent.glob(f"{model_and_precision}-*{saved.SUFFIX}"):
+        if other != kept and other.stat().st_mtime < time.time() - _UNUSED_SECONDS:
+            other.unlink(missing_ok=True)

@@ -1,0 +1,93 @@
+"""Compiled models kept in a folder, for the next start."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx_graphs import Net
+
+import vedette as vd
+from vedette.errors import InvalidModelError
+
+X = np.asarray([[-1, 2, -3], [4, -5, 6]], np.float32)
+WEEK = 7 * 24 * 3600
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    net = Net()
+    weights = net.constant(np.arange(12, dtype=np.float32).reshape(3, 4))
+    model = net.model(net.op("Relu", net.op("MatMul", net.input("x", "n", 3), weights)))
+    model.metadata_props.add(key="author", value="nobody")
+    onnx.save(model, tmp_path / "net.onnx")
+    return tmp_path / "net.onnx"
+
+
+@pytest.mark.parametrize("precision", ["float32", "auto", "bfloat16"])
+def test_what_was_kept_is_the_same_model(path: Path, tmp_path: Path, precision: str) -> None:
+    cache = tmp_path / "cache"
+    made, kept = (vd.load(path, precision=precision, cache=cache) for _ in range(2))
+    np.testing.assert_array_equal(made(X), kept(X))
+    assert kept.metadata == {"author": "nobody"}
+    assert len(list(cache.iterdir())) == 1
+    kept.save(tmp_path / "again.vedette")
+    np.testing.assert_array_equal(vd.load(tmp_path / "again.vedette")(X), made(X))
+
+
+def test_a_second_start_needs_no_onnx(path: Path, tmp_path: Path) -> None:
+    vd.load(path, cache=tmp_path / "cache")
+    program = (
+        "import sys, vedette\n"
+        f"vedette.load({str(path)!r}, cache={str(tmp_path / 'cache')!r})\n"
+        "sys.exit('onnx' in sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_another_file_of_the_same_name_is_another_model(path: Path, tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
+    first = vd.load(path, cache=cache)(X)
+    net = Net()
+    onnx.save(net.model(net.op("Neg", net.input("x", "n", 3))), path)
+    np.testing.assert_array_equal(vd.load(path, cache=cache)(X), -X)
+    assert first.shape == (2, 4)
+
+
+def test_damage_and_a_folder_that_cannot_be_made_cost_time_only(path: Path, tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
+    expected = vd.load(path, cache=cache)(X)
+    (file,) = cache.iterdir()
+    file.write_bytes(file.read_bytes()[:-20])
+    np.testing.assert_array_equal(vd.load(path, cache=cache)(X), expected)
+    in_the_way = tmp_path / "file"
+    in_the_way.write_text("")
+    np.testing.assert_array_equal(vd.load(path, cache=in_the_way / "cache")(X), expected)
+
+
+def test_what_older_builds_kept_is_removed_after_a_week(path: Path, tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
+    vd.load(path, cache=cache)
+    (file,) = cache.iterdir()
+    model_and_precision = file.stem.rpartition("-")[0]
+    old, recent, other = (
+        cache / f"{stem}.vedette"
+        for stem in (f"{model_and_precision}-0", f"{model_and_precision}-1", "a-b-0")
+    )
+    for stale, age in ((old, 2 * WEEK), (recent, WEEK // 2), (other, 2 * WEEK)):
+        stale.write_bytes(b"")
+        os.utime(stale, (time.time() - age,) * 2)
+    file.unlink()
+    vd.load(path, cache=cache)
+    assert {entry.name for entry in cache.iterdir()} == {file.name, recent.name, other.name}
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InvalidModelError, match=r"none\.onnx"):
+        vd.load(tmp_path / "none.onnx", cache=tmp_path / "cache")
