@@ -1,6 +1,7 @@
 """Pipelines, parallel maps and executors: order, failures, back-pressure, drops, the end."""
 
 import asyncio
+import contextvars
 import gc
 import os
 import random
@@ -237,6 +238,28 @@ def test_a_stream_given_up_ends() -> None:
         assert pipeline.execute(1) == 2
 
 
+def test_one_count_of_drops_may_serve_several_streams() -> None:
+    drops: Counter[str] = Counter()
+
+    async def main(pipeline: Pipeline) -> list[int]:
+        return [item async for item in pipeline.stream_async([0, 2], on_error="skip", drops=drops)]
+
+    with Pipeline(Stage(reciprocal, name="divide")) as pipeline:
+        assert list(pipeline.stream([1, 0, 0], on_error="skip", drops=drops)) == [1.0]
+        assert asyncio.run(main(pipeline)) == [0.5]
+        assert drops == pipeline.stats().drops == {"failed in divide": 3}
+
+
+def test_streams_nobody_reads_are_forgotten() -> None:
+    with Pipeline(add) as pipeline:
+        for _ in range(100):
+            pipeline.stream(range(3))
+        gc.collect()
+        assert pipeline._inside is not None
+        assert len(pipeline._inside._runs) == 0
+        assert list(pipeline.stream(range(3))) == [1, 2, 3]
+
+
 def test_a_closed_pipeline_says_so_and_ends_its_streams() -> None:
     go = threading.Event()
     pipeline = Pipeline(lambda _: go.wait(SOON_S))
@@ -391,6 +414,8 @@ def test_an_executor_bounds_how_many_run() -> None:
         assert executor.stats().completed == 10
         with pytest.raises(ClosedError):
             executor.submit(work, 1)
+        with pytest.raises(ClosedError):
+            await executor.run(work, 1)
 
     virtual_time.run(main())
     assert most == [3]
@@ -457,6 +482,44 @@ def test_an_executor_runs_functions_on_threads_and_cancels_the_rest_after_a_fail
                 await executor.map(reciprocal, [1, 0, *range(1, 100)])
             assert executor.stats().completed < 100
             assert executor.stats().running == 0
+
+    asyncio.run(asyncio.wait_for(main(), SOON_S))
+
+
+def test_as_many_functions_run_as_the_limit_says_whatever_the_cores() -> None:
+    limit = 2 * (os.cpu_count() or 1) + 20
+    meeting = threading.Barrier(limit)
+    place: contextvars.ContextVar[str] = contextvars.ContextVar("place")
+
+    def work(_: int) -> str:
+        meeting.wait(SOON_S)
+        return place.get()
+
+    async def main() -> None:
+        place.set("here")
+        before = threading.active_count()
+        async with AsyncExecutor(limit) as executor:
+            assert await executor.map(work, range(limit)) == ["here"] * limit
+        while threading.active_count() > before:
+            await asyncio.sleep(0.001)
+
+    asyncio.run(asyncio.wait_for(main(), SOON_S))
+
+
+def test_a_function_whose_time_is_up_leaves_its_place() -> None:
+    go = threading.Event()
+
+    async def main() -> None:
+        async with AsyncExecutor(1, timeout_s=0.02) as executor:
+            with pytest.raises(DeadlineError):
+                await executor.run(go.wait, SOON_S)
+            assert executor.stats().timed_out == 1
+        async with AsyncExecutor(1) as executor:
+            late = executor.submit(go.wait, SOON_S)
+            await asyncio.sleep(0)
+            late.cancel()
+            assert await executor.run(abs, -1) == 1
+            go.set()
 
     asyncio.run(asyncio.wait_for(main(), SOON_S))
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
+import functools
 import inspect
 import random
 from collections.abc import Awaitable, Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, ParamSpec, Self, TypeVar, cast
@@ -16,6 +19,9 @@ from vedette.metrics import Family, registry
 P = ParamSpec("P")
 T = TypeVar("T")
 R = TypeVar("R")
+
+_MOST_LATE = 1000
+"""Functions that may go on although their time is up; beyond that, those that come next wait for a thread."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +88,9 @@ class AsyncExecutor:
         self.limit = limit
         self.name = name
         self._places = asyncio.Semaphore(limit)
+        # The event loop's own threads are few, and whoever else waits for a file would wait for these calls.
+        # A thread starts only where none is free.
+        self._threads = ThreadPoolExecutor(limit + _MOST_LATE, thread_name_prefix=name)
         self._spacing_s = 0.0 if rate_per_s is None else 1 / rate_per_s
         self._next_start = 0.0
         self._retries = retries
@@ -104,11 +113,21 @@ class AsyncExecutor:
 
         Raises
         ------
+        ClosedError
+            The executor has been shut down.
         DeadlineError
             The last attempt took longer than ``timeout_s``.
         Exception
             What the last attempt raised.
         """
+        self._refuse_if_closed()
+        return cast("R", await self._run(function, args, kwargs))
+
+    def _refuse_if_closed(self) -> None:
+        if self._closed:
+            raise ClosedError("the executor has been shut down; make a new one")
+
+    async def _run(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         attempt = 0
         while True:
             try:
@@ -128,7 +147,7 @@ class AsyncExecutor:
                 raise
             else:
                 self._completed += 1
-                return cast("R", result)
+                return result
 
     def submit(
         self,
@@ -137,9 +156,8 @@ class AsyncExecutor:
         **kwargs: P.kwargs,
     ) -> asyncio.Task[R]:
         """The same as ``run``, as a task that may be awaited later or cancelled."""
-        if self._closed:
-            raise ClosedError("the executor has been shut down; make a new one")
-        task = asyncio.get_running_loop().create_task(self.run(function, *args, **kwargs))
+        self._refuse_if_closed()
+        task = asyncio.get_running_loop().create_task(self._run(function, args, kwargs))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
@@ -182,6 +200,7 @@ class AsyncExecutor:
         """Take no more and wait for what was submitted."""
         self._closed = True
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._threads.shutdown(wait=False)
 
     async def __aenter__(self) -> Self:
         return self
@@ -209,7 +228,10 @@ class AsyncExecutor:
                 async with asyncio.timeout(self._timeout_s) as time:
                     if inspect.iscoroutinefunction(function):
                         return await function(*args, **kwargs)
-                    return await asyncio.to_thread(function, *args, **kwargs)
+                    # As asyncio.to_thread does, the function sees the caller's context variables.
+                    context = contextvars.copy_context()
+                    call = functools.partial(context.run, function, *args, **kwargs)
+                    return await asyncio.get_running_loop().run_in_executor(self._threads, call)
             except TimeoutError as error:
                 if not time.expired():
                     raise

@@ -81,7 +81,7 @@ class Pipeline:
         StageError
             A stage failed; its cause is what the stage raised.
         """
-        run, inside = self._begin(True, "stop", False)
+        run, inside = self._begin(True, "stop", False, None)
         try:
             index = run.take_in()
             if index is not None:
@@ -133,9 +133,7 @@ class Pipeline:
         ClosedError
             The pipeline has been shut down.
         """
-        run, inside = self._begin(ordered, on_error, latest)
-        if drops is not None:
-            run.drops = drops
+        run, inside = self._begin(ordered, on_error, latest, drops)
         return self._results(run, inside, source)
 
     def _results(self, run: Run, inside: _Inside, source: Iterable[Any]) -> Iterator[Any]:
@@ -161,9 +159,10 @@ class Pipeline:
         ordered: bool = True,
         on_error: OnError = "stop",
         latest: bool = False,
+        drops: Counter[str] | None = None,
     ) -> AsyncIterator[Any]:
         """The same as ``stream`` for coroutines; the source may be asynchronous too."""
-        run, inside = self._begin(ordered, on_error, latest)
+        run, inside = self._begin(ordered, on_error, latest, drops)
         # Both wait on threads of their own, whatever the event loop's executor is busy with.
         threads = ThreadPoolExecutor(2, thread_name_prefix=f"{self.name}-stream")
         loop = asyncio.get_running_loop()
@@ -230,7 +229,9 @@ class Pipeline:
     def __repr__(self) -> str:
         return f"<Pipeline {' > '.join(stage.name for stage in self.stages)}>"
 
-    def _begin(self, ordered: bool, on_error: OnError, latest: bool) -> tuple[Run, _Inside]:
+    def _begin(
+        self, ordered: bool, on_error: OnError, latest: bool, drops: Counter[str] | None
+    ) -> tuple[Run, _Inside]:
         if on_error not in ("stop", "skip", "return"):
             raise InputError(f'on_error must be "stop", "skip" or "return", got {on_error!r}')
         if self._closed:
@@ -243,16 +244,17 @@ class Pipeline:
                 weakref.finalize(self, self._inside.close)
             inside = self._inside
         window = sum(stage.workers + stage.queue_size for stage in self.stages)
-        run = Run(window=window, ordered=ordered, latest=latest, on_error=on_error)
-        inside.runs.add(run)
+        run = Run(window=window, ordered=ordered, latest=latest, on_error=on_error, told=drops)
+        inside.add(run)
         return run, inside
 
     def _end(self, run: Run) -> None:
         run.stop()
         with self._lock:
             self._drops.update(run.drops)
-            if self._inside is not None:
-                self._inside.runs.discard(run)
+            inside = self._inside
+        if inside is not None:
+            inside.discard(run)
 
 
 class _Inside:
@@ -260,7 +262,8 @@ class _Inside:
 
     def __init__(self, stages: tuple[Stage, ...], budget: Budget | None) -> None:
         self.pid = os.getpid()
-        self.runs: set[Run] = set()
+        # A stream that nobody ever begins to read is forgotten without a word.
+        self._runs: weakref.WeakSet[Run] = weakref.WeakSet()
         self.stations = [Station(stage, budget) for stage in stages]
         self._loop: asyncio.AbstractEventLoop | None = None
         self._loop_thread: threading.Thread | None = None
@@ -282,10 +285,20 @@ class _Inside:
                 self._loop_thread.start()
             return self._loop
 
+    def add(self, run: Run) -> None:
+        with self._lock:
+            self._runs.add(run)
+
+    def discard(self, run: Run) -> None:
+        with self._lock:
+            self._runs.discard(run)
+
     def close(self) -> None:
         if self.pid != os.getpid():
             return
-        for run in list(self.runs):
+        with self._lock:
+            runs = list(self._runs)
+        for run in runs:
             run.stop()
         for station in self.stations:
             station.channel.close()

@@ -24,10 +24,20 @@ class Outcome:
 class Run:
     """Bounded by its window: an item is under way from when it is taken in until its result is taken out."""
 
-    def __init__(self, *, window: int, ordered: bool, latest: bool, on_error: OnError) -> None:
+    def __init__(
+        self,
+        *,
+        window: int,
+        ordered: bool,
+        latest: bool,
+        on_error: OnError,
+        told: Counter[str] | None = None,
+    ) -> None:
         self.latest = latest
         self.stopped = False
         self.drops: Counter[str] = Counter()
+        # The caller's may count other streams too.
+        self._told: Counter[str] = Counter() if told is None else told
         self._window = window
         self._ordered = ordered and not latest
         self._on_error = on_error
@@ -128,6 +138,7 @@ class Run:
 
     def _drop(self, index: int, cause: str) -> None:
         self.drops[cause] += 1
+        self._told[cause] += 1
         self._under_way -= 1
         if self._ordered:
             # Those behind it must not wait for it.
