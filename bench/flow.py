@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -19,11 +21,12 @@ from typing import Any
 import numpy as np
 
 from bench import budget
-from bench.flow_peers import CALLS, CLIENTS, installed, seconds
+from bench.flow_arrivals import SIZE, WARM_UP, Arrivals, arrive, network
+from bench.flow_batchers import PEERS, installed
+from bench.flow_peers import CALLS, CLIENTS, seconds
 from vedette.bench.pairs import Record, Worker, compare
 
 ROOT = Path(__file__).parent.parent
-BATCH = 16
 
 
 @dataclass(frozen=True)
@@ -56,45 +59,57 @@ class Target:
 side = partial(Worker, module="bench.worker")
 
 
-def pairs(count: int) -> Iterator[Record]:
-    """Comparisons with peers, those that are installed."""
+def pairs(count: int) -> Iterator[Record | Target]:
+    """Comparisons with peers, those that are installed, and what some of them must reach."""
 
     def same(ours: int, theirs: int) -> str:
         return "equal" if ours == theirs else f"DIFFERENT: {ours} / {theirs}"
 
-    for peer in ("batched", "bentoml"):
-        if installed(peer):
-            ours, theirs = (
-                Worker("vedette-batcher", module="bench.worker", size=BATCH),
-                Worker(peer, size=BATCH),
-            )
-            case = f"{CLIENTS * CALLS} items by {BATCH}, {peer}"
-            yield compare("flow", case, ours, theirs, threads=1, pairs=count, agree=same)
-    for ours_name, peer, case in (
-        ("vedette-small", "concurrent.futures", "100,000 tasks, futures"),
-        ("vedette-native", "loop", "native work on 2 threads / 1"),
+    for peer in filter(installed, PEERS):
+        ours, theirs = side("no-op-vedette", size=SIZE), side(f"no-op-{peer}", size=SIZE)
+        case = f"{CLIENTS * CALLS} items by {SIZE}, {peer}"
+        yield compare("flow", case, ours, theirs, threads=1, pairs=count, agree=same)
+    for ours_name, peer, case, least in (
+        ("vedette-small", "concurrent.futures", "100,000 tasks, futures", 5.0),
+        ("vedette-native", "loop", "native work on 2 threads / 1", 1.9),
     ):
         ours, theirs = side(ours_name), side(peer)
-        yield compare("flow", case, ours, theirs, threads=2, pairs=count, agree=same)
+        record = compare("flow", case, ours, theirs, threads=2, pairs=count, agree=same)
+        yield record
+        yield Target(f"parallel_map, {case}: times as fast", 1 / record.wall_ratio, "x", least, True)
 
 
 def targets() -> Iterator[Target]:
     """Figures beside their targets, the quick ones first."""
     yield from batcher_overhead()
-    yield from poisson()
+    yield from arrivals()
+    yield from peers_under_arrivals()
     yield pipeline_throughput()
     yield stalled_consumer()
-    yield idle_process()
+    yield from idle_process()
     for kind in ("synthetic", "ocr"):
         for share in budget.SHARES:
             for compete in (False, True):
-                record = budget.measure(kind, share, 25.0, compete=compete)
+                record = budget.undisturbed(kind, share, 25.0, compete=compete)
                 off = max(1 - record["least"], record["most"] - 1)
                 beside = ", beside a busy process" if compete else ""
-                note = f"{record['least']:.0%} to {record['most']:.0%}"
-                note += "; the machine gave no more" if record["starved"] else ""
+                note = f"{record['least']:.0%} to {record['most']:.0%}{budget.note(record)}"
                 case = f"budget {share} %, {kind}{beside}: farthest off"
                 yield Target(case, 100 * off, "%", 10, False, note)
+
+
+@contextmanager
+def one_core() -> Iterator[None]:
+    """Keep this thread, and those it starts, to one core where the system lets threads choose (Linux)."""
+    if sys.platform != "linux":
+        yield
+        return
+    cores = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(cores)})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, cores)
 
 
 def batcher_overhead() -> Iterator[Target]:
@@ -107,7 +122,7 @@ def batcher_overhead() -> Iterator[Target]:
     items = CLIENTS * CALLS
 
     async def load() -> float:
-        async with DynamicBatcher(BatchConfig(max_batch_size=BATCH), process) as batcher:
+        async with DynamicBatcher(BatchConfig(max_batch_size=SIZE), process) as batcher:
 
             async def client() -> None:
                 for call in range(CALLS):
@@ -117,72 +132,71 @@ def batcher_overhead() -> Iterator[Target]:
             await asyncio.gather(*(client() for _ in range(CLIENTS)))
             return time.perf_counter() - began
 
-    took = min(asyncio.run(load()) for _ in range(5))
-    yield Target("batcher, no-op processor, asyncio", items / took, "items/s", 50_000, True)
-    batches = [list(range(BATCH))] * (items // BATCH)
+    with one_core():
+        took = min(asyncio.run(load()) for _ in range(5))
+    yield Target("batcher, no-op processor, asyncio, one core", items / took, "items/s", 50_000, True)
+    batches = [list(range(SIZE))] * (items // SIZE)
     direct = seconds(lambda: [process(batch) for batch in batches])
     added = (took - direct) / items * 1e6
-    yield Target(f"batcher, added an item at batch {BATCH}", added, "us", 30, False)
+    yield Target(f"batcher, added an item at batch {SIZE}", added, "us", 30, False)
 
 
-def _network() -> tuple[Callable[[Any], Any], Any]:
-    """A quantised network of variable batch size, and one item."""
-    import vedette as vd
-
-    random = np.random.default_rng(0)
-    samples = [random.normal(0, 1, (1, 3, 48, 192)).astype(np.float32) for _ in range(8)]
-    path = vd.hub.file("ppocr-v6-small", "classifier")
-    model = vd.quantize(vd.load(path, threads=1), samples)
-    return model, samples[0][0]
-
-
-def poisson() -> Iterator[Target]:
-    """A quantised network behind an adaptive batcher: saturated, then under Poisson arrivals at 80 %."""
+def arrivals() -> Iterator[Target]:
+    """A quantised network behind an adaptive batcher, under Poisson arrivals."""
     from vedette.batching import AdaptiveBatcher, BatchConfig
 
-    model, item = _network()
-    stacked = np.repeat(item[None], BATCH, 0)
-    for _ in range(5):
-        model(stacked)
-    direct_s = seconds(lambda: [model(stacked) for _ in range(20)]) / 20
+    process = network()
+    direct_s = process.direct_s()
     target_ms = 4e3 * direct_s
+    note = f"target {target_ms:.1f} ms, four batches of {SIZE}"
 
-    def process(items: list[Any]) -> list[Any]:
-        return list(model(np.stack(items)))
+    def run(load: float, length_s: float, tick: Callable[[], object] | None = None) -> Arrivals:
+        async def main() -> Arrivals:
+            config = BatchConfig(max_batch_size=SIZE, max_queue_size=100_000)
+            async with AdaptiveBatcher(config, target_ms, process) as batcher:
+                return await arrive(batcher.submit, process.item, load * SIZE / direct_s, length_s, tick)
 
-    async def saturated() -> float:
-        config = BatchConfig(max_batch_size=BATCH, max_queue_size=10_000)
-        async with AdaptiveBatcher(config, target_ms, process) as batcher:
-            await asyncio.gather(*(batcher.submit(item) for _ in range(20 * BATCH)))
-            began = time.perf_counter()
-            await asyncio.gather(*(batcher.submit(item) for _ in range(40 * BATCH)))
-            return (time.perf_counter() - began) / 40
+        return asyncio.run(main())
 
-    ratio = direct_s / asyncio.run(saturated())
-    yield Target("adaptive batcher, INT8 network, of direct batches", ratio, "x", 0.95, True)
-
-    async def at_load(rate: float, length_s: float) -> float:
-        random = np.random.default_rng(1)
-        latencies: list[float] = []
-        config = BatchConfig(max_batch_size=BATCH, max_queue_size=10_000)
-        async with AdaptiveBatcher(config, target_ms, process) as batcher:
-            loop = asyncio.get_running_loop()
-            began = due = loop.time()
-
-            def submit(arrived: float) -> None:
-                future = batcher.submit(item)
-                future.add_done_callback(lambda _: latencies.append(loop.time() - arrived))
-
-            while due < began + length_s:
-                due += random.exponential(1 / rate)
-                if due > loop.time():
-                    await asyncio.sleep(due - loop.time())
-                submit(due)
-        return float(np.quantile(latencies[len(latencies) // 5 :], 0.95)) * 1e3
-
-    p95 = asyncio.run(at_load(0.8 * BATCH / direct_s, 8.0))
-    note = f"target {target_ms:.1f} ms, four batches of {BATCH}"
+    ratio = run(1.2, 5.0).rate() * direct_s / SIZE
+    yield Target("adaptive batcher, arrivals of 120 %: of direct batches", ratio, "x", 0.95, True)
+    p95 = run(0.8, 8.0).p95_s(WARM_UP * 8.0) * 1e3
     yield Target("adaptive batcher, 80 % load: p95 of its target", p95 / target_ms, "x", 1.0, False, note)
+
+    length_s = 10.0
+    doubled: list[int] = []
+    back: list[float] = []
+
+    def double() -> None:
+        now = time.monotonic() - began
+        if not doubled and now >= length_s / 2:
+            process.times = 2
+            doubled.append(process.batches)
+        if doubled and not back and process.batches >= doubled[0] + 50:
+            back.append(now)
+
+    began = time.monotonic()
+    seen = run(0.4, length_s, double)
+    p95 = seen.p95_s(back[0]) * 1e3
+    case = "the same at 40 %, cost doubled, 50 batches later: p95"
+    yield Target(case, p95 / target_ms, "x", 1.1, False, note)
+
+
+def peers_under_arrivals() -> Iterator[Target]:
+    """The same network at 80 % load behind each peer that is installed."""
+    settings = {"load": 0.8, "length_s": 6.0}
+
+    def measured(batcher: str) -> dict[str, float]:
+        worker = side(f"arrivals-{batcher}", **settings)
+        answer: dict[str, float] = worker.result()
+        worker.finish()
+        return answer
+
+    for peer in filter(installed, PEERS):
+        ours, theirs = measured("vedette"), measured(peer)
+        note = f"p95 {ours['p95_ms']:.1f} / {theirs['p95_ms']:.1f} ms"
+        ratio = ours["p95_ms"] / theirs["p95_ms"]
+        yield Target(f"dynamic batcher, 80 % load: p95 of that of {peer}", ratio, "x", 1.0, False, note)
 
 
 def pipeline_throughput() -> Target:
@@ -238,7 +252,9 @@ def stalled_consumer() -> Target:
 
 
 IDLE = """
-import asyncio, time, numpy as np, vedette as vd
+import asyncio, json, os, threading, time
+from pathlib import Path
+import vedette as vd
 from vedette.batching import BatchConfig, DynamicBatcher
 runtime = vd.runtime.Runtime(); runtime.map(abs, range(100))
 budget = vd.runtime.Budget("25%", memory="4GB")
@@ -246,23 +262,34 @@ with budget.slice(): pass
 pipeline = vd.pipeline.Pipeline(abs, vd.pipeline.Stage(abs, workers=2)); pipeline.execute(1)
 batcher = DynamicBatcher(BatchConfig(max_wait_ms=5), list).start_threads(); batcher.submit(1).result()
 endpoint = vd.metrics.serve()
+def wakeups():
+    # A thread that never slept since the last look has not woken up either.
+    found = 0
+    for task in Path("/proc/self/task").glob("[0-9]*"):
+        if int(task.name) != threading.main_thread().native_id:
+            text = (task / "status").read_text()
+            found += int(text.split("\\nvoluntary_ctxt_switches:")[1].split()[0])
+    return found
 async def main():
     async with DynamicBatcher(BatchConfig(max_wait_ms=5), list) as batcher:
         await batcher.submit(1)
         await asyncio.sleep(0.5)
-        before = time.process_time()
+        before, woken = time.process_time(), wakeups()
         await asyncio.sleep({seconds})
-        return time.process_time() - before
-print(asyncio.run(main()))
+        return {"cpu_s": time.process_time() - before, "wakeups": wakeups() - woken}
+print(json.dumps(asyncio.run(main())))
 """
 
 
-def idle_process(length_s: float = 60.0) -> Target:
-    """CPU of a process with one of everything, and nothing to do."""
+def idle_process(length_s: float = 60.0) -> Iterator[Target]:
+    """CPU of a process with one of everything and nothing to do, and how often its threads wake up."""
     code = IDLE.replace("{seconds}", str(length_s))
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
-    share = 100 * float(done.stdout) / length_s
-    return Target(f"idle process with everything constructed, {length_s:g} s", share, "% CPU", 0.1, False)
+    measured = json.loads(done.stdout)
+    case = f"idle process with everything constructed, {length_s:g} s"
+    yield Target(case, 100 * measured["cpu_s"] / length_s, "% CPU", 0.1, False)
+    if sys.platform == "linux":
+        yield Target(f"{case}: wakeups of its threads", measured["wakeups"], "", 0, False)
 
 
 def main() -> None:

@@ -6,23 +6,22 @@ import asyncio
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import numpy as np
 
+from bench.flow_batchers import BATCHERS, Submit, same
+
 CLIENTS, CALLS = 64, 100
 SMALL_TASKS = 100_000
-NATIVE_TASKS = 64
+NATIVE_TASKS = 200
 
 # As in bench.worker: the call to time, and what it gives for comparison.
 Side = tuple[Callable[[], Any], Callable[[], Any]]
 
 
-async def _same(items: list[int]) -> list[int]:
-    return items
-
-
-async def _load(submit: Callable[[int], Any]) -> int:
+async def _load(submit: Submit) -> int:
     """Clients that each wait for one result before they ask for the next."""
 
     async def client(number: int) -> int:
@@ -31,51 +30,12 @@ async def _load(submit: Callable[[int], Any]) -> int:
     return sum(await asyncio.gather(*map(client, range(CLIENTS))))
 
 
-def vedette_batcher(size: int) -> Side:
-    """Vedette's batcher with a processor that does nothing."""
-    from vedette.batching import BatchConfig, DynamicBatcher
+def no_op(batcher: str, size: int) -> Side:
+    """Clients of a batcher whose processor does nothing."""
 
     async def main() -> int:
-        async with DynamicBatcher(BatchConfig(max_batch_size=size), _same) as batcher:
-            return await _load(batcher.submit)
-
-    return lambda: asyncio.run(main()), lambda: asyncio.run(main())
-
-
-def batched_batcher(size: int) -> Side:
-    """The package ``batched``."""
-    import batched
-
-    async def main() -> int:
-        batcher = batched.aio.dynamically(_same, batch_size=size, timeout_ms=1.0)
-
-        async def submit(item: int) -> int:
-            (result,) = await batcher([item])
-            return int(result)
-
-        return await _load(submit)
-
-    return lambda: asyncio.run(main()), lambda: asyncio.run(main())
-
-
-def bentoml_batcher(size: int) -> Side:
-    """BentoML's dispatcher, without its server."""
-    from bentoml._internal.marshal.dispatcher import CorkDispatcher
-
-    async def main() -> int:
-        dispatcher = CorkDispatcher(
-            max_latency_in_ms=1000,
-            max_batch_size=size,
-            fallback=lambda: None,
-            get_batch_size=lambda _: 1,
-            batch_dim=(0, 0),
-        )
-
-        async def process(items: Any) -> list[int]:
-            return list(items)
-
-        submit = dispatcher(process)
-        return await _load(submit)
+        async with BATCHERS[batcher](same, size) as submit:
+            return await _load(submit)
 
     return lambda: asyncio.run(main()), lambda: asyncio.run(main())
 
@@ -133,13 +93,6 @@ def native_loop() -> Side:
     return lambda: list(map(_native_task, work)), lambda: sum(map(_native_task, work))
 
 
-def installed(package: str) -> bool:
-    """Whether a peer can be measured here."""
-    import importlib.util
-
-    return importlib.util.find_spec(package) is not None
-
-
 def seconds(call: Callable[[], Any]) -> float:
     """The least of three."""
     times = []
@@ -151,9 +104,7 @@ def seconds(call: Callable[[], Any]) -> float:
 
 
 SIDES: dict[str, Callable[..., Side]] = {
-    "vedette-batcher": vedette_batcher,
-    "batched": batched_batcher,
-    "bentoml": bentoml_batcher,
+    **{f"no-op-{name}": partial(no_op, name) for name in BATCHERS},
     "vedette-small": small_vedette,
     "concurrent.futures": small_futures,
     "vedette-native": native_vedette,
