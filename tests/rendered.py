@@ -89,3 +89,51 @@ def write(folder: Path, frames: Sequence[NDArray[np.uint8]]) -> Path:
     for number, frame in enumerate(frames):
         Image.fromarray(frame).save(folder / f"frame-{number}.png", compress_level=1)
     return folder
+
+
+@dataclass
+class Sheet:
+    """A page of any look: columns of known words at a size and pitch, light or dark, with or without bars."""
+
+    size: int
+    pitch: int
+    dark: bool
+    bars: bool
+    rows: list[list[str]]
+
+    @classmethod
+    def random(cls, rng: np.random.Generator) -> Sheet:
+        """One of many."""
+        words = sorted({word for lines in DOCUMENTS.values() for line in lines for word in line.split()})
+        size, columns = int(rng.integers(14, 24)), int(rng.integers(1, 3))
+        # So few that columns never touch.
+        most = max(1, int((SIZE[0] - 40) / columns / size / 6))
+        rows = [
+            [" ".join(rng.choice(words, int(rng.integers(1, most + 1)))) for _ in range(columns)]
+            for _ in range(60)
+        ]
+        return cls(size, round(size * rng.uniform(1.4, 2.0)), rng.random() < 0.4, rng.random() < 0.6, rows)
+
+    def word(self, rng: np.random.Generator) -> str:
+        """One of its words."""
+        return str(rng.choice(self.rows[int(rng.integers(len(self.rows)))][0].split()))
+
+    def draw(self, scroll: int, typed: str = "") -> NDArray[np.uint8]:
+        """The page scrolled by so many pixels, as RGB."""
+        width, height = SIZE
+        back, fore = ((24, 26, 30), (214, 216, 220)) if self.dark else ((252, 252, 250), (28, 28, 32))
+        image = Image.new("RGB", SIZE, back)
+        canvas, font = ImageDraw.Draw(image), ImageFont.load_default(self.size)
+        first = HEADER if self.bars else 0
+        for number, row in enumerate(self.rows):
+            top = first + 14 + number * self.pitch - scroll
+            if -2 * self.size < top < height:
+                for column, text in enumerate(row):
+                    place = (24 + column * (width - 40) // len(row), top)
+                    canvas.text(place, text, font=font, fill=fore)
+        if self.bars:
+            canvas.rectangle((0, 0, width, HEADER), fill=(52, 58, 78))
+            canvas.text((16, 12), "Editor", font=FONT, fill=(240, 240, 240))
+            canvas.rectangle((0, height - FOOTER, width, height), fill=(228, 230, 236))
+            canvas.text((16, height - FOOTER + 8), typed, font=FONT, fill=(0, 0, 0))
+        return np.asarray(image).copy()

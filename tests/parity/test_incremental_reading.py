@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from rendered import Desk
+from rendered import Desk, Sheet
 
 from vedette.ocr import Change, IncrementalReader, Page, Reader
 from vedette.ocr.detector import DetectorOptions
@@ -104,3 +104,33 @@ def test_another_size_is_a_new_beginning(reader: Reader) -> None:
     page = sequence.incremental.read(small, None)
     assert (page.height, page.width) == (240, 520)
     assert "Bring the signed contract" in page.text
+
+
+def words_of(page: Page) -> Counter[str]:
+    return Counter(page.text.split())
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_scrolls_by_any_offset_read_as_their_frames_do(reader: Reader, seed: int) -> None:
+    """The same words as a full read, those of lines that an edge cuts included."""
+    rng = np.random.default_rng(seed)
+    sheet = Sheet.random(rng)
+    sequence = Sequence(reader)
+    scroll, typed = 0, ""
+    for step in range(5):
+        if step == 3:
+            typed = f"{typed} {sheet.word(rng)}".strip()
+        elif step:
+            scroll = max(0, scroll + int(rng.integers(-60, 160)))
+        pixels = sheet.draw(scroll, typed)
+        page, whole = sequence.read(pixels), reader.read(pixels)
+        assert words_of(page) == words_of(whole), f"scrolled to {scroll}"
+    assert sequence.incremental.counts.cached + sequence.incremental.counts.kept > 0
+
+
+def test_a_small_change_is_looked_at_in_part(reader: Reader) -> None:
+    sequence = Sequence(reader)
+    sequence.read(Desk().draw())
+    before = sequence.incremental.counts.detected_pixels
+    sequence.read(Desk(typed="hello").draw())
+    assert sequence.incremental.counts.detected_pixels - before < 0.5 * 640 * 400

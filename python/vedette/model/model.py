@@ -62,6 +62,10 @@ class Engine(Protocol):
         """Runs the model and tells what each node took."""
         ...
 
+    def memory(self) -> dict[str, int]:
+        """Bytes held, by what for; empty where that is not known."""
+        ...
+
 
 class Model:
     """A model that is ready to run. Made by :func:`load`.
@@ -126,6 +130,11 @@ class Model:
     def recipe(self) -> Recipe | None:
         """What makes this quantised model of its file again, without calibration; None for others."""
         return self._recipe
+
+    @property
+    def nbytes(self) -> int | None:
+        """Bytes held: weights, plans, working memory; None where the engine does not say (ONNX Runtime)."""
+        return sum(self._engine.memory().values()) or None
 
     def __repr__(self) -> str:
         name = self._path.name if self._path else "model"

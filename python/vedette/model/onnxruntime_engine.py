@@ -35,6 +35,10 @@ class OnnxRuntimeEngine:
             'only the native engine tells what each node takes; load the model without engine="onnxruntime"'
         )
 
+    def memory(self) -> dict[str, int]:
+        """ONNX Runtime does not say."""
+        return {}
+
 
 def load_with_onnxruntime(path: Path, threads: int | None) -> Model:
     """Loads a model into ONNX Runtime."""

@@ -52,17 +52,28 @@ class DetectorOptions:
 
 
 class Detector:
-    """A text detection network of the DB family and what stands around it."""
+    """A text detection network of the DB family and what stands around it.
+
+    Attributes
+    ----------
+    resolution
+        The part of the usual resolution at which it looks.
+    """
 
     def __init__(self, network: Network, options: DetectorOptions, threads: int) -> None:
         self._network = network
         self._options = options
         self._threads = threads
         self._takes_images = network.inputs[0].dtype == "uint8"
+        self.resolution = 1.0
+
+    def _size(self, height: int, width: int) -> tuple[int, int]:
+        """The size at which the network sees an image."""
+        return network_size(height, width, self._options, self.resolution)
 
     def step(self, height: int, width: int) -> tuple[float, float]:
         """Pixels of an image of this size that one step of the network's input covers, down and across."""
-        rows, columns = network_size(height, width, self._options)
+        rows, columns = self._size(height, width)
         return _MULTIPLE * height / rows, _MULTIPLE * width / columns
 
     def detect(self, image: NDArray[np.uint8], region: tuple[int, int, int, int] | None = None) -> Quads:
@@ -73,7 +84,7 @@ class Detector:
         if region is not None:
             return self._detect_region(image, region)
         framed, (left, top) = frame(image)
-        height, width = network_size(framed.shape[0], framed.shape[1], self._options)
+        height, width = self._size(framed.shape[0], framed.shape[1])
         quads = self._find(framed, height, width)
         quads -= np.array([left, top], np.float32)
         return _within(quads, image.shape[1], image.shape[0])
@@ -127,12 +138,14 @@ def _within(quads: Quads, width: int, height: int) -> Quads:
     return quads[(width_of > 3) & (height_of > 3)]
 
 
-def network_size(height: int, width: int, options: DetectorOptions) -> tuple[int, int]:
-    """The size at which the network sees an image: multiples of 32 near its scaled size."""
+def network_size(
+    height: int, width: int, options: DetectorOptions, resolution: float = 1.0
+) -> tuple[int, int]:
+    """The size at which the network sees an image: multiples of 32 near a part of its scaled size."""
     scale = min(1.0, options.longest_side / max(height, width))
     scale = max(scale, options.shortest_side / min(height, width))
     # However thin an image is, the network's work is bounded: by a square of twice the usual longest side.
-    scale = min(scale, 2 * options.longest_side / max(height, width))
+    scale = resolution * min(scale, 2 * options.longest_side / max(height, width))
     rows, columns = (
         max(1, round(round(side * scale, 3) / _MULTIPLE)) * _MULTIPLE for side in (height, width)
     )

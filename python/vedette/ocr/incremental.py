@@ -41,7 +41,7 @@ it.
 _CONTEXT = 48
 """Pixels around a change that the detector sees too."""
 
-_WHOLE = 0.7
+_WHOLE = 0.5
 """Where regions come to this part of the frame, it is read as a whole."""
 
 _RECALLED = 0.5
@@ -51,12 +51,6 @@ _GROWTH = 256
 """Pixels by which a region grows where it cuts a line."""
 
 _ROUNDS = 4
-
-_BAND_PIXELS = 1_200_000
-"""Larger frames are looked at in bands: the memory of the detector grows with what it sees at once."""
-
-_SEAM = 128
-"""Pixels by which bands overlap."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +112,8 @@ class IncrementalReader:
 
     Attributes
     ----------
+    reader
+        What finds and recognises lines from the next frame on.
     counts
         What was done so far.
     numbers
@@ -132,7 +128,7 @@ class IncrementalReader:
         remember_frames: int = 16,
         slice: Callable[[], AbstractContextManager[object]] = nullcontext,
     ) -> None:
-        self._reader = reader
+        self.reader = reader
         self._slice = slice
         self._cache = LineCache(cache_lines)
         self._memory: FrameMemory[_Known] = FrameMemory(remember_frames)
@@ -148,6 +144,16 @@ class IncrementalReader:
         pixels.
         """
         self._shape = None
+
+    def trim(self) -> None:
+        """Forget lines by their pixels and frames by their tiles; what stands on the screen stays known."""
+        self._cache.clear()
+        self._memory.clear()
+
+    @property
+    def nbytes(self) -> int:
+        """About how many bytes lines known by their pixels and frames known by their tiles take."""
+        return self._cache.nbytes + self._memory.nbytes
 
     def read(self, image: NDArray[np.uint8], change: Change | None = None) -> Page:
         """Read the next frame.
@@ -165,6 +171,7 @@ class IncrementalReader:
         """
         start = time.perf_counter()
         self.counts.frames += 1
+        self._moved = frozenset()
         kept: list[_Known] = []
         dirty: NDArray[np.bool_] | None = None
         if change is None or self._shape != image.shape:
@@ -190,7 +197,6 @@ class IncrementalReader:
     def _carry_over(self, change: Change) -> tuple[list[_Known], NDArray[np.bool_]]:
         """The old lines that still stand or were moved, and the tiles that this does not explain."""
         dirty = change.mask.copy()
-        self._moved = frozenset()
         if change.moves and dirty.any():
             moved, dirty = self._follow(change)
             numbers = {line.number for line in moved}
@@ -248,9 +254,11 @@ class IncrementalReader:
         height, width = image.shape[:2]
         if dirty is not None and not dirty.any():
             return np.empty((0, 4, 2), np.float32), kept
-        if dirty is None:
+        if dirty is None or self._moved:
+            # An edge past which content moves cuts lines, and what half a line reads as depends on all that
+            # the detector sees.
             return self._sorted_out(self._detect_whole(image), kept, everything=True)
-        step = self._reader.region_step(height, width)
+        step = self.reader.region_step(height, width)
         # Where nothing but background is left there is nothing to find.
         inked = (with_ink(image, box) for box in tiles_to_boxes(dirty, tile, height, width))
         cores = merged(box for box in inked if box is not None)
@@ -266,7 +274,7 @@ class IncrementalReader:
             again: list[Rectangle] = []
             for region in regions:
                 with self._slice():
-                    quads = self._reader.find(image, region)
+                    quads = self.reader.find(image, region)
                 self.counts.detected_pixels += area(region)
                 boxes = _boxes(quads)
                 inside = any_in(sums, tile, boxes)
@@ -312,32 +320,9 @@ class IncrementalReader:
 
     def _detect_whole(self, image: NDArray[np.uint8]) -> Quads:
         self.counts.whole += 1
-        height, width = image.shape[:2]
-        bands = -(-height * width // _BAND_PIXELS)
-        if bands == 1 or height < 4 * _SEAM:
-            return self._detect_at_once(image)
-        step = self._reader.region_step(height, width)
-        found = []
-        for number in range(bands):
-            start, end = height * number // bands, height * (number + 1) // bands
-            band = stepped(grown((start, 0, end, width), _SEAM // 2, 0, height, width), step, height, width)
-            with self._slice():
-                quads = self._reader.find(image, band)
-            self.counts.detected_pixels += area(band)
-            boxes = _boxes(quads)
-            cut = ((band[0] > 0) & (boxes[:, 0] <= band[0] + 3)) | (
-                (band[2] < height) & (boxes[:, 2] >= band[2] - 3)
-            )
-            if (cut & (boxes[:, 2] - boxes[:, 0] > _SEAM // 3)).any():
-                # Too high a line for the other band to hold it whole.
-                return self._detect_at_once(image)
-            found.append(quads[~cut])
-        return _distinct(np.concatenate(found))
-
-    def _detect_at_once(self, image: NDArray[np.uint8]) -> Quads:
         self.counts.detected_pixels += image.shape[0] * image.shape[1]
         with self._slice():
-            return self._reader.find(image)
+            return self.reader.find(image)
 
     def _recognise(self, image: NDArray[np.uint8], quads: Quads) -> list[_Known]:
         """What stands in the new lines; those known by their pixels are not recognised again."""
@@ -348,7 +333,7 @@ class IncrementalReader:
         self.counts.recognised += len(unknown)
         for part in _parts(unknown, quads):
             with self._slice():
-                fresh = self._reader.recognise(image, quads[part])
+                fresh = self.reader.recognise(image, quads[part])
             for index, reading in zip(part, fresh, strict=True):
                 self._cache.put(keys[index], reading)
                 readings[index] = reading
@@ -361,7 +346,7 @@ class IncrementalReader:
 
     def _page(self, image: NDArray[np.uint8], seconds: float) -> Page:
         quads = np.array([line.quad for line in self._lines], np.float32).reshape(-1, 4, 2)
-        placed = self._reader.arrange(quads, [line.reading for line in self._lines])
+        placed = self.reader.arrange(quads, [line.reading for line in self._lines])
         self.numbers = tuple(self._lines[index].number for index, _ in placed)
         lines = tuple(
             Line(known.reading.text, known.reading.score, known.quad, row, known.reading.positions)

@@ -22,13 +22,25 @@ Known = TypeVar("Known")
 
 
 class LineCache:
-    """Readings of the lines seen last, by their pixels."""
+    """Readings of the lines seen last, by their pixels.
+
+    Attributes
+    ----------
+    nbytes
+        About how many bytes they take.
+    """
 
     def __init__(self, capacity: int) -> None:
         self._capacity = capacity
         self._readings: OrderedDict[bytes, Reading] = OrderedDict()
+        self.nbytes = 0
         self.hits = 0
         self.misses = 0
+
+    def clear(self) -> None:
+        """Forget all."""
+        self._readings.clear()
+        self.nbytes = 0
 
     def __len__(self) -> int:
         return len(self._readings)
@@ -47,9 +59,21 @@ class LineCache:
         """Keep a reading."""
         if key is None:
             return
+        before = self._readings.get(key)
+        self.nbytes += _bytes_of(reading) - (0 if before is None else _bytes_of(before))
         self._readings[key] = reading
         while len(self._readings) > self._capacity:
-            self._readings.popitem(last=False)
+            _, oldest = self._readings.popitem(last=False)
+            self.nbytes -= _bytes_of(oldest)
+
+
+def _bytes_of(reading: Reading) -> int:
+    # An entry with its key, then for each character its code and a float object in a tuple.
+    return 300 + 34 * len(reading.text)
+
+
+_LINE_BYTES = 500
+"""About what a line of a remembered frame takes: its corners, box and reading."""
 
 
 def key_of(image: NDArray[np.uint8], quad: Quads) -> bytes | None:
@@ -89,6 +113,15 @@ class FrameMemory(Generic[Known]):
     def __init__(self, capacity: int) -> None:
         self._capacity = capacity
         self._frames: list[_Seen[Known]] = []
+
+    def clear(self) -> None:
+        """Forget all."""
+        self._frames = []
+
+    @property
+    def nbytes(self) -> int:
+        """About how many bytes they take; lines that several frames show count in each."""
+        return sum(frame.hashes.nbytes + _LINE_BYTES * len(frame.lines) for frame in self._frames)
 
     def remember(self, image: NDArray[np.uint8], lines: Sequence[Known]) -> None:
         """Keep what was read in a frame, in place of the frame most like it if that is nearly the same."""

@@ -81,6 +81,7 @@ class Reader:
         self._precision: str = precision
         self._threads = threads or 0
         self._text_score = text_score
+        self._networks: list[Any] = []
         self._detector = Detector(self._load("detector"), detector or DetectorOptions(), self._threads)
         self._recogniser = Recogniser(self._load("recogniser"), self._threads)
         self._classifier = (
@@ -104,7 +105,7 @@ class Reader:
         precision = self._precision if native and role != "classifier" else "float32"
         threads = self._threads or None
         images = native and role == "detector" and Path(path).suffix != ".vedette"
-        return load(
+        network = load(
             path,
             precision=precision,
             threads=threads,
@@ -112,6 +113,24 @@ class Reader:
             cache=hub.home() / "compiled",
             image_input=NORMALISATION if images else None,
         )
+        self._networks.append(network)
+        return network
+
+    @property
+    def nbytes(self) -> int | None:
+        """Bytes the networks hold: weights, plans, working memory; None where the engine does not say."""
+        return sum(network.nbytes or 0 for network in self._networks) or None
+
+    @property
+    def resolution(self) -> float:
+        """The part of the usual resolution at which lines are looked for; they are read at the full one."""
+        return self._detector.resolution
+
+    @resolution.setter
+    def resolution(self, resolution: float) -> None:
+        if not 0 < resolution <= 1:
+            raise InputError(f"expected a resolution above 0 and up to 1, got {resolution}")
+        self._detector.resolution = resolution
 
     def read(self, image: Any) -> Page:
         """Read an image.
