@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import shutil
 import socket
-import subprocess
 import sys
 import threading
 import time
@@ -270,36 +267,3 @@ def test_wayland_and_no_display_are_explained(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.delenv("DISPLAY", raising=False)
     with pytest.raises(SourceError, match="no display"):
         Screen().open()
-
-
-@pytest.mark.skipif(sys.platform.startswith("linux") and not shutil.which("Xvfb"), reason="needs Xvfb")
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="a virtual display is X11's")
-def test_a_screen_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
-    read, write = os.pipe()
-    display = subprocess.Popen(
-        ["Xvfb", "-displayfd", str(write), "-screen", "0", "320x240x24", "-nolisten", "tcp", "-noreset"],
-        pass_fds=[write],
-        stderr=subprocess.DEVNULL,
-    )
-    os.close(write)
-    try:
-        with os.fdopen(read) as numbers:
-            number = numbers.readline().strip()
-        monkeypatch.setenv("DISPLAY", f":{number}")
-        monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
-        monkeypatch.delenv("XDG_SESSION_TYPE", raising=False)
-        with Screen() as screen:
-            frame = screen.read(1.0)
-            assert frame is not None
-            assert frame.rgb().shape == (240, 320, 3)
-        with Screen.parse("screen:10,20,64x48") as screen:
-            frame = screen.read(1.0)
-            assert frame is not None
-            assert (frame.height, frame.width) == (48, 64)
-        with pytest.raises(SourceError, match="there are 1 screens"):
-            Screen(2).open()
-        with pytest.raises(SourceError, match="320x240"):
-            Screen.parse("screen:300,0,64x48").open()
-    finally:
-        display.terminate()
-        display.wait(10)

@@ -141,6 +141,16 @@ class Pushed(Source):
                 raise SourceEnded
         return None
 
+    def await_change(self, timeout_s: float) -> bool | None:
+        """Wait until a frame was pushed."""
+        with self._changed:
+            return self._changed.wait_for(lambda: bool(self._frames) or self._ended, timeout_s)
+
+    @property
+    def waiting(self) -> int:
+        """Frames that were pushed and not read."""
+        return len(self._frames)
+
     def skip(self) -> None:
         """Drop what waits, where the latest counts."""
         with self._changed:

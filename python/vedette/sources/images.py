@@ -79,6 +79,11 @@ class Images(Source):
                 return frame
         raise SourceEnded
 
+    @property
+    def waiting(self) -> int:
+        """Files that were found and not read."""
+        return len(self._waiting)
+
     def _load(self, path: Path) -> Frame | None:
         number = self._index
         self._index += 1

@@ -83,6 +83,11 @@ class Latest(Source):
             self.report("stalled", f"no frame for {self._stall_s:.0f} s")
         return None
 
+    @property
+    def waiting(self) -> int:
+        """Whether the latest frame was not read yet."""
+        return int(self._slot is not None)
+
     def skip(self) -> None:
         """Drop the frame that waits."""
         with self._changed:

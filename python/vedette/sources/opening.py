@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -26,6 +27,7 @@ def open_source(
     interval_s: float | None = None,
     rate: float | None = None,
     comparison: Literal["exact", "luma"] | None = None,
+    hidden_windows: Sequence[re.Pattern[str]] = (),
 ) -> Source:
     """The source of that name, not opened yet.
 
@@ -42,21 +44,31 @@ def open_source(
         Frames a second to ask of a camera.
     comparison
         How frames are compared, where not as is usual for the source.
+    hidden_windows
+        Of screens: windows whose title or application one of these matches are black in every frame.
 
     Raises
     ------
     SourceError
         Nothing of that name can be a source.
     """
-    source = _source(text, follow, interval_s, rate)
+    source = _source(text, follow, interval_s, rate, hidden_windows)
     if comparison is not None:
         source.comparison = comparison
     return source
 
 
-def _source(text: str, follow: bool, interval_s: float | None, rate: float | None) -> Source:
+def _source(
+    text: str,
+    follow: bool,
+    interval_s: float | None,
+    rate: float | None,
+    hidden_windows: Sequence[re.Pattern[str]],
+) -> Source:
     if text == "screen" or text.startswith("screen:"):
-        return Screen.parse(text)
+        return Screen.parse(text, hidden=hidden_windows)
+    if hidden_windows:
+        raise SourceError(f"{text}: only screens tell which windows they show")
     if text == "camera" or text.startswith("camera:"):
         return Latest(Camera(text.partition(":")[2] or 0, rate=rate))
     if _STREAM.match(text):

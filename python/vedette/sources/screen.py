@@ -6,13 +6,16 @@ import os
 import re
 import sys
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from vedette.errors import SourceError
 from vedette.sources.frame import Frame
 from vedette.sources.source import Source
+from vedette.sources.x11 import Display, Window
 
 __all__ = ["Screen"]
 
@@ -28,21 +31,32 @@ class Screen(Source):
         Of the screen, from 1; 0 is all of them together.
     region
         Left, top, width and height within it; None for all of it.
+    hidden
+        Windows whose title or application one of these matches are black in every frame, with all that their
+        rectangle holds; on X11.
     """
 
     live = True
 
-    def __init__(self, number: int = 1, region: tuple[int, int, int, int] | None = None) -> None:
+    def __init__(
+        self,
+        number: int = 1,
+        region: tuple[int, int, int, int] | None = None,
+        *,
+        hidden: Sequence[re.Pattern[str]] = (),
+    ) -> None:
         part = "" if region is None else ":{},{},{}x{}".format(*region)
         super().__init__(("screen" if number == 1 else f"screen:{number}") + part)
         self._number = number
         self._region = region
+        self._hidden = tuple(hidden)
+        self._display: Display | None = None
         self._grabber: Any = None
         self._place: dict[str, int] = {}
         self._index = 0
 
     @classmethod
-    def parse(cls, text: str) -> Screen:
+    def parse(cls, text: str, *, hidden: Sequence[re.Pattern[str]] = ()) -> Screen:
         """The screen of a name: ``screen``, ``screen:2``, ``screen:0,0,800x600``,
         ``screen:2:0,0,800x600``.
         """
@@ -56,7 +70,7 @@ class Screen(Source):
                 number = int(part)
             else:
                 raise SourceError(f"{text}: expected screen, screen:NUMBER or screen:LEFT,TOP,WIDTHxHEIGHT")
-        return cls(number, region)
+        return cls(number, region, hidden=hidden)
 
     def open(self) -> None:
         """Find the screen.
@@ -64,8 +78,13 @@ class Screen(Source):
         Raises
         ------
         SourceError
-            There is none, or the system does not let programs see it.
+            There is none, the system does not let programs see it, or it does not tell which windows to hide.
         """
+        if self._hidden and not sys.platform.startswith("linux"):
+            raise SourceError(
+                f"{self.name}: windows can be excluded on X11 only; exclude parts of the screen (--exclude), "
+                "or watch a region without them"
+            )
         if sys.platform.startswith("linux"):
             if os.environ.get("WAYLAND_DISPLAY") or os.environ.get("XDG_SESSION_TYPE") == "wayland":
                 raise SourceError(
@@ -98,24 +117,71 @@ class Screen(Source):
             "width": width,
             "height": height,
         }
+        if sys.platform.startswith("linux"):
+            self._meet_display()
+
+    def _meet_display(self) -> None:
+        """Learn from the X server when the screen changes and where windows are."""
+        try:
+            self._display = Display()
+        except SourceError as error:
+            if self._hidden:
+                raise SourceError(f"{self.name}: windows cannot be excluded: {error}") from error
+            return
+        if not self._display.tell_changes() and not self._hidden:
+            self._display.close()
+            self._display = None
+
+    def await_change(self, timeout_s: float) -> bool | None:
+        """Wait until the X server has drawn there; None where there is none that tells."""
+        if self._display is None or not self._display.tells:
+            return None
+        place = self._place
+        return self._display.await_change(
+            (place["left"], place["top"], place["width"], place["height"]), timeout_s
+        )
 
     def read(self, timeout_s: float) -> Frame | None:
         """What the screen shows now."""
         del timeout_s
         import mss
 
+        # What was told until now is in the picture that is taken now.
+        self.await_change(0.0)
+        # One that moves while the picture is taken is black where it was and where it is.
+        hidden = self._hidden_windows()
         try:
             shot = self._grabber.grab(self._place)
         except mss.ScreenShotError as error:
             # As when its resolution was changed, or it was unplugged.
             raise SourceError(f"{self.name}: {error}", temporary=True) from error
         pixels = np.frombuffer(shot.raw, np.uint8).reshape(shot.height, shot.width, 4)
+        if self._hidden:
+            pixels = self._without(pixels, [*hidden, *self._hidden_windows()])
         frame = Frame((pixels,), "bgra", self._index, time.time())
         self._index += 1
         return frame
 
+    def _hidden_windows(self) -> list[Window]:
+        if not self._hidden or self._display is None:
+            return []
+        return [window for window in self._display.windows() if window.matches(self._hidden)]
+
+    def _without(self, pixels: NDArray[np.uint8], windows: Sequence[Window]) -> NDArray[np.uint8]:
+        """The picture with these windows black."""
+        if windows and not pixels.flags.writeable:
+            pixels = pixels.copy()
+        for window in windows:
+            left, top, width, height = window.place
+            left, top = left - self._place["left"], top - self._place["top"]
+            pixels[max(0, top) : max(0, top + height), max(0, left) : max(0, left + width)] = 0
+        return pixels
+
     def close(self) -> None:
         """Let go of the display."""
+        display, self._display = self._display, None
+        if display is not None:
+            display.close()
         grabber, self._grabber = self._grabber, None
         if grabber is not None:
             grabber.close()

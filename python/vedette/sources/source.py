@@ -65,8 +65,21 @@ class Source(ABC):
     def close(self) -> None:  # noqa: B027 - many have nothing to give back
         """Give everything back; it can be opened again. Called by the thread that reads."""
 
+    @property
+    def waiting(self) -> int:
+        """Frames that wait to be read, as far as it knows."""
+        return 0
+
     def skip(self) -> None:  # noqa: B027 - most have none waiting
         """Let go of a frame that waits to be read; called while nobody may look."""
+
+    def await_change(self, timeout_s: float) -> bool | None:
+        """Wait until a live source may show something new; False where nothing was in this time.
+
+        None, at once, from a source that cannot tell.
+        """
+        del timeout_s
+        return None
 
     def report(self, kind: str, detail: str) -> None:
         """Leave word of what happened to the source."""
