@@ -50,7 +50,7 @@ class Meter:
 
 def vedette_side(folder: Path, *, realtime: bool, cpu: str | None) -> dict[str, Any]:
     """Vedette's watch, with a store."""
-    from bench.worker import peak_mb
+    from vedette.bench.worker import peak_mb
     from vedette.ocr import Reader
     from vedette.runtime import Budget
     from vedette.sources import Frame, Source, SourceEnded
@@ -124,7 +124,7 @@ def usual_side(folder: Path, *, frames: int) -> dict[str, Any]:
 
     from rapidocr import RapidOCR
 
-    from bench.worker import peak_mb
+    from vedette.bench.worker import peak_mb
 
     logging.disable(logging.CRITICAL)
     recording = Recording(folder)

@@ -20,7 +20,7 @@ from vedette.ocr.reader import Reader
 from vedette.runtime import Budget
 from vedette.sources import Arrays, Frame, Pushed, Source
 from vedette.store import Store
-from vedette.watch import Event, ReadTask, Watcher, WatchOptions
+from vedette.watch import Event, ReadTask, Task, Watcher, WatchOptions
 from vedette.watch.clocks import ClockWatch
 from vedette.watch.control import ControlServer, ask, running
 from vedette.watch.events import Track
@@ -29,7 +29,7 @@ from vedette.watch.privacy import cover, pause, resume
 from vedette.watch.recorder import Recorder
 
 
-class Levels:
+class Levels(Task):
     """A task that reports the first pixel of a frame as a text: a watch without networks."""
 
     name = "levels"

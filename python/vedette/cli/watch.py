@@ -19,6 +19,7 @@ import argparse
 import re
 import signal
 import sys
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from vedette import hub
@@ -77,6 +78,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--exclude", metavar="REGION", type=_region, action="append", default=[], help="LEFT,TOP,WIDTHxHEIGHT"
     )
     add(
+        "--exclude-window",
+        metavar="PATTERN",
+        type=_window_pattern,
+        action="append",
+        default=[],
+        help="windows whose title or application matches, on X11; without regard to case",
+    )
+    add(
         "--redact", metavar="PATTERN", type=_pattern, action="append", default=[], help="a regular expression"
     )
     back = parser.add_argument_group("ways back")
@@ -95,7 +104,12 @@ def run(chosen: argparse.Namespace) -> int:
 
     sources = [
         open_source(
-            text, follow=chosen.follow, interval_s=chosen.every, rate=chosen.rate, comparison=chosen.compare
+            text,
+            follow=chosen.follow,
+            interval_s=chosen.every,
+            rate=chosen.rate,
+            comparison=chosen.compare,
+            hidden_windows=chosen.exclude_window,
         )
         for text in chosen.sources
     ]
@@ -144,6 +158,7 @@ def run(chosen: argparse.Namespace) -> int:
 
 def _task_maker(chosen: argparse.Namespace, budget: Any) -> Any:
     """What makes the tasks of each source; models and networks are loaded once."""
+    from vedette.ocr import Reader
     from vedette.watch import ModelTask, ReadTask
     from vedette.watch.description import ModelDescription
 
@@ -154,11 +169,15 @@ def _task_maker(chosen: argparse.Namespace, budget: Any) -> Any:
         if hub.status(chosen.models) != "present":
             with progress() as report:
                 hub.pull(chosen.models, progress=report)
-        from vedette.ocr import Reader
-
         reader = Reader(
             chosen.models, precision=chosen.precision, threads=chosen.threads, engine=chosen.engine
         )
+
+    @cache
+    def fast() -> Reader:
+        return Reader(chosen.models, precision="fast", threads=chosen.threads)
+
+    has_fast = chosen.engine == "native" and chosen.precision != "fast"
 
     def make(source: Source) -> list[Task]:
         tasks: list[Task] = []
@@ -169,6 +188,7 @@ def _task_maker(chosen: argparse.Namespace, budget: Any) -> Any:
                     incremental=not chosen.full_frame,
                     redact=chosen.redact,
                     patience=0 if source.comparison == "exact" else 2,
+                    fast=fast if has_fast else None,
                     slice=budget.slice,
                 )
             )
@@ -196,9 +216,13 @@ def _region(text: str) -> tuple[int, int, int, int]:
     return top, left, top + height, left + width
 
 
-def _pattern(text: str) -> re.Pattern[str]:
+def _window_pattern(text: str) -> re.Pattern[str]:
+    return _pattern(text, re.IGNORECASE)
+
+
+def _pattern(text: str, flags: int = 0) -> re.Pattern[str]:
     try:
-        return re.compile(text)
+        return re.compile(text, flags)
     except re.error as error:
         raise argparse.ArgumentTypeError(f"no regular expression: {error}: {text!r}") from error
 

@@ -14,6 +14,7 @@ from vedette.errors import StoreError
 from vedette.store import schema
 
 PAGE_BYTES = 4096
+CACHE_BYTES = 1 << 20
 
 _QUICK_CHECK_BYTES = 64 << 20
 """Files up to this size are checked whole when they are opened for writing; it takes a fraction of a
@@ -99,7 +100,8 @@ def connect_writer(path: Path, timeout_s: float) -> sqlite3.Connection:
         # A commit is on the disk when it returns: what was acknowledged survives a loss of power.
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA journal_size_limit = 4194304")
-        connection.execute("PRAGMA cache_size = -4096")
+        # A cache that fills for days looks like a leak, and the system caches the file anyway.
+        connection.execute(f"PRAGMA cache_size = {-CACHE_BYTES // 1024}")
         # What is forgotten is overwritten, not only unlinked.
         connection.execute("PRAGMA secure_delete = ON")
         if path.stat().st_size <= _QUICK_CHECK_BYTES:

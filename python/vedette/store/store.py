@@ -110,6 +110,13 @@ class Store:
                 "WHERE ended IS NULL"
             )
 
+    @property
+    def cache_bytes(self) -> int:
+        """Bytes of the file that SQLite keeps in memory at most."""
+        with contextlib.suppress(OSError):
+            return min(opening.CACHE_BYTES, self.path.stat().st_size)
+        return 0
+
     def begin_anew(self) -> Path:
         """Set the file aside as damaged and begin a new one; returns where the old one lies."""
         with self._lock:

@@ -5,12 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from vedette.sources.frame import Frame
 from vedette.store.records import Box
 
 __all__ = ["Event", "Track"]
 
 BEGINS = frozenset({"appeared", "changed", "entered", "label"})
-"""Kinds of events with which something begins to be seen; ``gone`` and ``left`` only end something."""
+"""Kinds of events with which something begins to be seen."""
+
+ENDS = frozenset({"gone", "left"})
+"""Kinds of events with which something only ceases to be seen."""
 
 
 @dataclass(eq=False, slots=True)
@@ -69,6 +73,26 @@ class Event:
     name: str = ""
     track: Track | None = field(default=None, repr=False)
     ended: Track | None = field(default=None, repr=False)
+
+    @classmethod
+    def of(cls, kind: str, frame: Frame, track: Track, ended: Track | None = None) -> Event:
+        """Something begins to be seen in a frame, in place of ``ended`` if that is given, or ceases to be."""
+        ends = kind in ENDS
+        return cls(
+            kind,
+            track.source,
+            track.task,
+            frame.at,
+            frame.index,
+            track.text,
+            track.box,
+            track.score,
+            previous=None if ends or ended is None else ended.text,
+            position_s=frame.position_s,
+            name=frame.name,
+            track=None if ends else track,
+            ended=track if ends else ended,
+        )
 
     @property
     def sighting(self) -> int | None:

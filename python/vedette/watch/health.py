@@ -62,6 +62,7 @@ class SourceHealth:
     failed: int = 0
     events: int = 0
     reopened: int = 0
+    waiting: int = 0
     state: str = "starting"
     detail: str = ""
     last_frame: float | None = None
@@ -89,6 +90,7 @@ class SourceHealth:
             "processed": self.processed,
             "failed": self.failed,
             "dropped": dict(self.dropped),
+            "waiting": self.waiting,
             "events": self.events,
             "reopened": self.reopened,
             "stalled": self.stalled,

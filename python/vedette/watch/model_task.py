@@ -16,6 +16,7 @@ from vedette.store.records import Box
 from vedette.watch.description import ModelDescription
 from vedette.watch.detections import decode_yolo, suppress
 from vedette.watch.events import Event, Track
+from vedette.watch.task import Held, Task
 
 __all__ = ["ModelTask"]
 
@@ -24,7 +25,7 @@ _SAME_OBJECT = 0.3
 """Least intersection over union of an object in two frames that were processed one after the other."""
 
 
-class ModelTask:
+class ModelTask(Task):
     """Reports the class of a frame when it changes, or objects that enter and leave.
 
     Parameters
@@ -48,8 +49,10 @@ class ModelTask:
         )
         self._tracks: list[Track] = []
 
-    def reset(self) -> None:
-        """Each frame is looked at as a whole anyway."""
+    @property
+    def models(self) -> Sequence[Held]:
+        """The model."""
+        return [self._model]
 
     def process(self, source: str, frame: Frame, change: Change | None) -> list[Event]:
         """Run the model and compare with what it said before."""
@@ -80,10 +83,10 @@ class ModelTask:
         if not text:
             assert before is not None
             self._tracks = []
-            return [self._event("gone", source, frame, before, ended=before)]
+            return [Event.of("gone", frame, before)]
         track = Track(source, self.name, "label", text, frame.at, None, float(scores[best]))
         self._tracks = [track]
-        return [self._event("label", source, frame, track, ended=before)]
+        return [Event.of("label", frame, track, before)]
 
     def _detect(self, source: str, frame: Frame, output: Any) -> list[Event]:
         description = self._description
@@ -105,9 +108,9 @@ class ModelTask:
                 name = description.labels[int(labels[index])]
                 box = (left, top, right, bottom)
                 found.append(Track(source, self.name, "object", name, frame.at, box, float(scores[index])))
-        return self._follow(source, frame, found)
+        return self._follow(frame, found)
 
-    def _follow(self, source: str, frame: Frame, found: list[Track]) -> list[Event]:
+    def _follow(self, frame: Frame, found: list[Track]) -> list[Event]:
         """Match with the objects of the frame before, the closest pairs first."""
         pairs = sorted(
             (
@@ -133,12 +136,12 @@ class ModelTask:
             if i not in old_taken:
                 track.missed += 1
                 if track.missed > self._description.patience:
-                    events.append(self._event("left", source, frame, track, ended=track))
+                    events.append(Event.of("left", frame, track))
                     continue
             staying.append(track)
         for j, track in enumerate(found):
             if j not in new_taken:
-                events.append(self._event("entered", source, frame, track))
+                events.append(Event.of("entered", frame, track))
                 staying.append(track)
         self._tracks = staying
         return events
@@ -146,23 +149,6 @@ class ModelTask:
     def _is_wanted(self, label: int) -> bool:
         only: Sequence[str] = self._description.only
         return not only or self._description.labels[label] in only
-
-    def _event(self, kind: str, source: str, frame: Frame, track: Track, ended: Track | None = None) -> Event:
-        return Event(
-            kind,
-            source,
-            self.name,
-            frame.at,
-            frame.index,
-            track.text,
-            track.box,
-            track.score,
-            previous=ended.text if kind == "label" and ended is not None else None,
-            position_s=frame.position_s,
-            name=frame.name,
-            track=None if kind in ("left", "gone") else track,
-            ended=ended,
-        )
 
 
 def _iou(a: Box | None, b: Box | None) -> float:

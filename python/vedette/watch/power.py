@@ -1,10 +1,11 @@
-"""Whether the machine runs on its battery, and how hot it is, where the system says so."""
+"""Whether the machine runs on its battery, how hot and how busy it is, where the system says so."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
-__all__ = ["on_battery", "temperature_c"]
+__all__ = ["load", "on_battery", "temperature_c"]
 
 
 def on_battery(root: Path = Path("/sys/class/power_supply")) -> bool | None:
@@ -33,3 +34,8 @@ def temperature_c(root: Path = Path("/sys/class/thermal")) -> float | None:
         except (OSError, ValueError):
             continue
     return max(readings, default=None)
+
+
+def load() -> float | None:
+    """Threads that ran or waited for a core, averaged over the last minute; None where that is not known."""
+    return round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None

@@ -12,6 +12,8 @@ from vedette.ocr.reader import Reader
 from vedette.sources.frame import Frame
 from vedette.store.records import Box
 from vedette.watch.events import Event, Track
+from vedette.watch.governor import Step
+from vedette.watch.task import Held, Task
 
 __all__ = ["ReadTask"]
 
@@ -21,7 +23,7 @@ _ALIKE = 0.5
 """Least likeness (twice the common characters over all of them) of what a line was and became."""
 
 
-class ReadTask:
+class ReadTask(Task):
     """Reports lines of text.
 
     Parameters
@@ -34,6 +36,9 @@ class ReadTask:
         Patterns; what matches them is replaced before anything leaves the task.
     patience
         Frames a line may be missing before it is gone: none for screens, some for cameras.
+    fast
+        Gives the reader for when there is too little processor time: the same models in the fastest numbers.
+        Asked when it is needed; None to read with the same one whatever there is.
     slice
         Entered around each piece of work: where a budget waits.
     """
@@ -47,15 +52,39 @@ class ReadTask:
         incremental: bool = True,
         redact: Sequence[str | re.Pattern[str]] = (),
         patience: int = 0,
+        fast: Callable[[], Reader] | None = None,
         slice: Callable[[], AbstractContextManager[object]] = nullcontext,
     ) -> None:
-        self._reader = reader
+        self._reader = self._usual = reader
+        self._fast = fast
         self._incremental = IncrementalReader(reader, slice=slice) if incremental else None
         self._redact = [re.compile(pattern) for pattern in redact]
         self._patience = patience
         self._tracks: dict[int, Track] = {}
         self.page: Page | None = None
         self.redacted_boxes: list[Box] = []
+
+    def use(self, step: Step) -> None:
+        """Read in fast numbers, and look for lines at a lower resolution, where the step says so."""
+        self._reader = self._usual if self._fast is None or not step.fast else self._fast()
+        self._reader.resolution = step.resolution
+        if self._incremental is not None:
+            self._incremental.reader = self._reader
+
+    def trim(self) -> None:
+        """Forget lines by their pixels and frames by their tiles."""
+        if self._incremental is not None:
+            self._incremental.trim()
+
+    @property
+    def models(self) -> Sequence[Held]:
+        """The reader, and the fast one while it is used."""
+        return [self._usual] if self._reader is self._usual else [self._usual, self._reader]
+
+    @property
+    def cache_bytes(self) -> int:
+        """Bytes of lines known by their pixels and frames known by their tiles."""
+        return 0 if self._incremental is None else self._incremental.nbytes
 
     @property
     def incremental(self) -> IncrementalReader | None:
@@ -111,36 +140,19 @@ class ReadTask:
                 and _alike(before.text, track.text)
             ):
                 old.remove(before)
-                events.append(self._event("changed", source, frame, track, before))
+                events.append(Event.of("changed", frame, track, before))
             else:
-                events.append(self._event("appeared", source, frame, track, None))
+                events.append(Event.of("appeared", frame, track))
         lost = min((number for number in following if number < 0), default=0) - 1
         for track in old:
             track.missed += 1
             if track.missed > self._patience:
-                events.append(self._event("gone", source, frame, track, track))
+                events.append(Event.of("gone", frame, track))
             else:
                 following[lost] = track
                 lost -= 1
         self._tracks = following
         return events
-
-    def _event(self, kind: str, source: str, frame: Frame, track: Track, ended: Track | None) -> Event:
-        return Event(
-            kind,
-            source,
-            self.name,
-            frame.at,
-            frame.index,
-            track.text,
-            track.box,
-            track.score,
-            previous=ended.text if kind == "changed" and ended is not None else None,
-            position_s=frame.position_s,
-            name=frame.name,
-            track=None if kind == "gone" else track,
-            ended=ended,
-        )
 
     def _clean(self, line: Line, box: Box) -> str:
         text = line.text

@@ -45,6 +45,11 @@ class Usage:
             return {}
         return {stage: (last[stage] - first[stage]) / (after - before) for stage in last}
 
+    @property
+    def cores(self) -> float:
+        """Cores used over the last ten seconds."""
+        return self._shares().get("total", 0.0)
+
     def to_dict(self) -> dict[str, Any]:
         """As plain values: shares of one core, bytes, and bytes an hour."""
         shares = {stage: round(share, 5) for stage, share in self._shares().items()}

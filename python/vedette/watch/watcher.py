@@ -12,16 +12,21 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
+from vedette import memory
 from vedette.errors import InputError, SourceError, VedetteError
 from vedette.ocr.change import Rectangle
 from vedette.runtime import Budget
+from vedette.runtime.budget import resident_bytes
+from vedette.runtime.target import CpuPressure
 from vedette.sources import Frame, Source, SourceEnded
 from vedette.store import Store
 from vedette.watch.clocks import ClockWatch
 from vedette.watch.events import Event
 from vedette.watch.gate import Gate
+from vedette.watch.governor import STEPS, Governor, Readings, Step
 from vedette.watch.health import SourceHealth, StageClock
-from vedette.watch.power import on_battery, temperature_c
+from vedette.watch.pace import Pace
+from vedette.watch.power import load, on_battery, temperature_c
 from vedette.watch.privacy import cover, paused_until
 from vedette.watch.recorder import Recorder
 from vedette.watch.task import Task
@@ -48,7 +53,8 @@ class WatchOptions:
     Attributes
     ----------
     rate
-        Frames a second that are taken from a live source; half as many while the machine runs on its battery.
+        Frames a second that are taken from a live source, fewer where the governor says so. One that tells of
+        changes is looked at when it does, as long as that is not more often for seconds on end.
     refresh_s
         After so long a frame is processed as a whole even if nothing changed; None for an hour where frames
         are
@@ -74,8 +80,16 @@ class _Watched:
     tasks: Sequence[Task]
     gate: Gate
     health: SourceHealth
+    pace: Pace
+    step: Step = STEPS[0]
+    trimmed: bool = False
     refreshed: float = -1e9
     pictured: float = -1e9
+
+    def is_late(self, now: float) -> bool:
+        """Whether it is to be looked at again while a frame is still being looked at."""
+        busy = self.health.processing_since is not None
+        return self.source.live and busy and self.pace.late(now)
 
 
 class Watcher:
@@ -121,13 +135,24 @@ class Watcher:
         self.usage = Usage(self.clock)
         self._budget = budget
         self._store_path = None if store is None else store.path
+        self._store = store
         self._paused = False
         self._battery: bool | None = None
+        self._temperature: float | None = None
         self._clocks = ClockWatch()
         self._watched = [
-            _Watched(source, tasks(source), Gate(source.comparison), SourceHealth(source.name))
+            _Watched(
+                source,
+                tasks(source),
+                Gate(source.comparison),
+                SourceHealth(source.name),
+                Pace(1 / self.options.rate, time.monotonic()),
+            )
             for source in sources
         ]
+        self.governor = Governor()
+        self._cpu_pressure = CpuPressure()
+        self._pressure = 0.0
         self._stopping = threading.Event()
         self._inference = threading.Lock()
         self._began = time.monotonic()
@@ -175,6 +200,7 @@ class Watcher:
         now = time.monotonic()
         for watched in self._watched:
             watched.health.dropped = dict(watched.source.dropped)
+            watched.health.waiting = watched.source.waiting
         budget = None
         if self._budget is not None:
             stats = self._budget.stats()
@@ -192,10 +218,23 @@ class Watcher:
             "sources": [watched.health.to_dict(now) for watched in self._watched],
             "cpu_s": {stage: round(seconds, 4) for stage, seconds in self.clock.by_stage().items()},
             **self.usage.to_dict(),
-            "memory_by_owner": {"gates": sum(watched.gate.nbytes for watched in self._watched)},
+            "memory_by_owner": self._memory_by_owner(),
+            "queues": {
+                "frames": sum(watched.source.waiting for watched in self._watched),
+                "events": self.recorder.pending,
+            },
             "budget": budget,
+            "governor": {
+                "step": self.governor.step.name,
+                "level": self.governor.level,
+                "of": len(STEPS) - 1,
+                "reason": self.governor.reason,
+                "rate": round(self.options.rate * self.governor.step.rate, 4),
+            },
             "on_battery": self._battery,
-            "temperature_c": temperature_c(),
+            "temperature_c": self._temperature,
+            "load": load(),
+            "pressure": round(self._pressure, 4),
             "store": {
                 "path": None if self._store_path is None else str(self._store_path),
                 "written": self.recorder.written,
@@ -205,6 +244,37 @@ class Watcher:
                 "set_aside": self.recorder.set_aside,
             },
         }
+
+    def _memory_by_owner(self) -> dict[str, int]:
+        """Bytes held for what; the rest is the interpreter, its libraries and what nobody counts."""
+        tasks = [task for watched in self._watched for task in watched.tasks]
+        # Sources share their models.
+        models = {id(model): model.nbytes or 0 for task in tasks for model in task.models}
+        held = {
+            "models": sum(models.values()),
+            "frames": sum(watched.gate.nbytes for watched in self._watched)
+            + memory.default_pool().stats().held_bytes,
+            "store": 0 if self._store is None else self._store.cache_bytes,
+            "cache": sum(task.cache_bytes for task in tasks),
+        }
+        total = resident_bytes()
+        return held if total is None else held | {"rest": max(0, total - sum(held.values()))}
+
+    def _govern(self) -> None:
+        """Choose how to watch by what there is; where that changes, it is told."""
+        now = time.monotonic()
+        self._temperature, self._pressure = temperature_c(), self._cpu_pressure.read(now)
+        readings = Readings(
+            late=any(watched.is_late(now) for watched in self._watched),
+            pressure=self._pressure,
+            used_cores=self.usage.cores,
+            on_battery=self._battery,
+            temperature_c=self._temperature,
+            memory_level="normal" if self._budget is None else self._budget.memory_level,
+        )
+        if self.governor.look(readings):
+            detail = ": ".join(filter(None, (self.governor.step.name, self.governor.reason)))
+            self.recorder.record("", time.time(), incidents=[("budget", detail)])
 
     def _look_around(self) -> None:
         """Pause, clocks, power and stalls: what is looked at once a second."""
@@ -222,6 +292,7 @@ class Watcher:
             for watched in self._watched:
                 self._note(watched, "on battery" if battery else "on mains", "")
         self._battery = battery
+        self._govern()
         for watched in self._watched:
             self._look_for_stall(watched)
 
@@ -255,7 +326,6 @@ class Watcher:
 
     def _read_frames(self, watched: _Watched) -> None:
         health = watched.health
-        due = time.monotonic()
         while not self._stopping.is_set():
             if self._paused:
                 # What was there before is compared with afterwards; a frame that was on its way is not kept.
@@ -263,15 +333,9 @@ class Watcher:
                 watched.source.skip()
                 self._stopping.wait(_WAIT_S)
                 continue
-            if watched.source.live:
-                # The next is due an interval after the last was; time lost to processing is not made up for.
-                if self._stopping.wait(max(0.0, due - time.monotonic())):
-                    return
-                interval_s = (2 if self._battery else 1) / self.options.rate
-                missed = int((time.monotonic() - due) / interval_s)
-                watched.source.count_dropped("busy", missed)
-                due = max(due + interval_s, time.monotonic())
             try:
+                if watched.source.live and not self._await_look(watched):
+                    continue
                 with self.clock.stage("capture"):
                     frame = watched.source.read(_WAIT_S)
             except SourceEnded:
@@ -291,6 +355,29 @@ class Watcher:
             health.seen += 1
             health.last_frame = time.monotonic()
             self._look(watched, frame)
+
+    def _await_look(self, watched: _Watched) -> bool:
+        """Wait until a live source is to be looked at; False where it no longer is."""
+        pace = watched.pace
+        pace.interval_s = 1 / (self.options.rate * self.governor.step.rate)
+        while not (self._stopping.is_set() or self._paused):
+            now = time.monotonic()
+            wait_s = pace.wait_s(now)
+            if wait_s <= 0:
+                break
+            hurry_s = pace.hurry_in_s(now)
+            if hurry_s > 0:
+                self._stopping.wait(min(wait_s, hurry_s))
+                continue
+            told = watched.source.await_change(min(wait_s, _WAIT_S))
+            if told:
+                break
+            if told is None:
+                self._stopping.wait(wait_s)
+        else:
+            return False
+        watched.source.count_dropped("busy", pace.look(time.monotonic()))
+        return True
 
     def _open_again(self, watched: _Watched, error: SourceError) -> None:
         """Try until the source is back or the watch ends, as after a screen has changed its size."""
@@ -324,16 +411,19 @@ class Watcher:
             change = None
             watched.refreshed = now
         health.processing_since = time.monotonic()
+        self._provide(watched)
         events: list[Event] = []
         with self._inference, self._slice():
             for task in watched.tasks:
                 try:
                     with self.clock.stage("inference"):
                         events += task.process(health.name, frame, change)
-                except VedetteError as error:
+                except Exception as error:
+                    # Tasks are anybody's: what goes wrong in one frame must not end the watch.
                     health.failed += 1
                     task.reset()
-                    self._note(watched, "failed", str(error))
+                    known = isinstance(error, VedetteError)
+                    self._note(watched, "failed", str(error) if known else f"{task.name}: {error!r}")
         with self.clock.stage("gate"):
             watched.gate.accept(frame)
         with self.clock.stage("storage"):
@@ -343,6 +433,18 @@ class Watcher:
         health.processed += 1
         health.events += len(events)
         health.last_output = time.monotonic()
+
+    def _provide(self, watched: _Watched) -> None:
+        """Have the tasks of a source keep to what there is."""
+        if watched.step is not self.governor.step:
+            watched.step = self.governor.step
+            for task in watched.tasks:
+                task.use(watched.step)
+        short = self._budget is not None and self._budget.memory_level == "critical"
+        if short and not watched.trimmed:
+            for task in watched.tasks:
+                task.trim()
+        watched.trimmed = short
 
     def _slice(self) -> AbstractContextManager[object]:
         return nullcontext() if self._budget is None else self._budget.slice()
@@ -355,5 +457,5 @@ class Watcher:
         if not events or unwanted:
             return None
         watched.pictured = now
-        hidden = [box for task in watched.tasks for box in getattr(task, "redacted_boxes", ())]
+        hidden = [box for task in watched.tasks for box in task.redacted_boxes]
         return thumbnail(frame.rgb(), hidden)
