@@ -4,14 +4,14 @@ model   each network: Vedette against ONNX Runtime
 quantize  in integers: Vedette against ONNX Runtime and OpenVINO
 ocr     whole screens: Vedette against RapidOCR
 image   each operation against OpenCV and NumPy, level by level
-watch   a screen watched for a minute: Vedette against RapidOCR on every frame; the full form is bench.watch
+watch   a screen watched for a minute: Vedette against RapidOCR on every frame
 flow    batchers, maps, pipelines, budgets: against peers, and beside their targets
 memory  eight frames in flight, and what a call costs: pools against NumPy
 tensor  products, arithmetic and reductions against NumPy, level by level
 import  what ``import vedette`` costs beyond NumPy
 size    the wheel, packed and unpacked
 
-The groups image, memory and tensor are those of ``vedette bench``. Charts go to metrics/.
+The groups image, memory, tensor and watch are those of ``vedette bench``. Charts go to metrics/.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
-from bench import flow, import_time, model, ocr, quantize, watch
+from bench import flow, import_time, model, ocr, quantize
 from bench.wheel import build
 from vedette import bench
 from vedette.bench.charts import draw
 from vedette.bench.pairs import HEADER
 
-GROUPS = ("model", "quantize", "ocr", "watch", "flow", *bench.GROUPS, "import", "size")
+GROUPS = ("model", "quantize", "ocr", "flow", *bench.GROUPS, "import", "size")
 ROOT = Path(__file__).parent.parent
 METRICS = ROOT / "metrics"
 
@@ -55,10 +55,6 @@ def main() -> None:
                 for measured in import_time.run():
                     records.append(measured)
                     print(import_line(measured))
-            case "watch":
-                measured, text = watch.run()
-                records.append(measured)
-                print(text, flush=True)
             case "flow":
                 print(HEADER)
                 for record in flow.pairs(chosen.pairs):

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
-from bench.screens import WORDS
+from vedette.bench.recording import WORDS
 
 _CAPITALS = 0.4
 """Share of lines set in capitals, as tills print them."""

@@ -8,26 +8,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-SIZE = (1920, 1080)
+from vedette.bench.recording import WORDS
 
-VOCABULARY = """
-account address amount answer archive available average balance battery before between budget building
-button calendar camera cancel capacity category change channel charge client column comment company
-complete connect contact content contract control copy country created currency customer daily database
-date default delivery department description device discount display document download driver duration
-edit email employee empty enable error event example export failed filter finance folder format forward
-general group header height help history image import include index input install invoice item journal
-keyboard label language latest length level library license limit location manager market measure member
-memory message method minute mobile model monitor month network notice number object office online option
-order output owner package page partner password payment percent period phone picture platform policy
-position power preview price printer priority private process product profile progress project property
-quantity quarter query range receipt record reference region release remote remove report request reserve
-result return review sample save schedule search second section security select send series server
-service session settings share shipping signal simple source standard start status storage subject
-summary support system table target task template ticket title total transfer update upload user value
-vendor version video volume warning weekly weight window yearly
-"""
-WORDS = VOCABULARY.split()
+SIZE = (1920, 1080)
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from bench.screens import WORDS
+from vedette.bench.recording import WORDS
 from vedette.store import Sighting, Store
 
 BEGAN = 1.7e9

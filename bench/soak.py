@@ -16,7 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from bench.recording import Recording, write
+from vedette.bench.recording import frames as frames_of
+from vedette.bench.recording import write
 
 PART = (360, 640)
 WARM = 0.2
@@ -25,6 +26,16 @@ WARM = 0.2
 def held_mb() -> float:
     """Resident memory of this process."""
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+
+def _parts(folder: Path) -> list[Path]:
+    """A part of each frame of five minutes, as raw RGB: nothing is decoded while memory is measured."""
+    write(folder / "recording.mkv", 300)
+    parts = []
+    for number, pixels in enumerate(frames_of(folder / "recording.mkv")):
+        parts.append(folder / f"{number:03}.rgb")
+        pixels[: PART[0], : PART[1]].tofile(parts[-1])
+    return parts
 
 
 def main() -> None:
@@ -42,8 +53,7 @@ def main() -> None:
     frames = parser.parse_args().frames
     rows: list[tuple[float, ...]] = []
     with tempfile.TemporaryDirectory() as folder:
-        write(Path(folder), 300)
-        recording = Recording(Path(folder))
+        parts = _parts(Path(folder))
         path = Path(folder) / "seen.db"
         store = Store(path)
 
@@ -55,7 +65,7 @@ def main() -> None:
                     sample = (held_mb(), threading.active_count(), descriptors, sightings.bytes / 1e6)
                     rows.append((number, *sample, sightings.sightings))
                     print("{:7d}{:10.1f}{:9d}{:13d}{:11.2f}{:11d}".format(*rows[-1]), flush=True)
-                yield recording.frame(number % len(recording.order))[: PART[0], : PART[1]].copy()
+                yield np.fromfile(parts[number % len(parts)], np.uint8).reshape(*PART, 3)
 
         print(f"{'frame':>7}{'RSS MB':>10}{'threads':>9}{'descriptors':>13}{'store MB':>11}{'sightings':>11}")
         reader = Reader(threads=1, detector=DetectorOptions(shortest_side=320))

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
+import pytest
 from conftest import Command
+
+from vedette import bench
+from vedette.errors import VedetteError
 
 
 def test_records_and_charts(vedette: Command, tmp_path: Path) -> None:
@@ -25,3 +30,22 @@ def test_unknown_groups_are_misuse(vedette: Command) -> None:
     done = vedette("bench", "speed")
     assert done.returncode == 2
     assert b"no group speed" in done.stderr
+
+
+def test_a_watch_is_compared_with_the_usual_loop(vedette: Command, tmp_path: Path) -> None:
+    file = tmp_path / "records.json"
+    done = vedette("bench", "watch", "--seconds", 3, "--peer-frames", 1, "--json", file, "--charts", tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert b"usual loop" in done.stdout
+    (record,) = json.loads(file.read_text())["records"]
+    ours, theirs = record["Vedette"], record["usual loop"]
+    assert ours["words_found"] == ours["words"] > 0
+    assert theirs["read"] == 1
+    assert ours["cpu_s"] < theirs["cpu_s"]
+    assert "usual loop" in (tmp_path / "watch.svg").read_text()
+
+
+def test_peers_that_are_missing_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "rapidocr", None)
+    with pytest.raises(VedetteError, match="group watch needs rapidocr: pip install rapidocr"):
+        bench.run("watch", [1], 1)

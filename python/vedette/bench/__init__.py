@@ -3,9 +3,10 @@
 image   each operation against OpenCV, Pillow and NumPy, level by level
 memory  eight frames in flight, and what a call costs: pools against NumPy
 tensor  products, arithmetic and reductions against NumPy, level by level
+watch   a screen recording: Vedette against PyAV and RapidOCR on ONNX Runtime for every sampled frame
 
 Both sides take turns and the ratio of a pair is what counts; a ratio is the median over pairs. Groups that
-need models or the repository are in its ``bench/`` folder and build on this.
+need the repository are in its ``bench/`` folder and build on this.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from vedette.errors import VedetteError
 
 __all__ = ["GROUPS", "Row", "machine", "run"]
 
-GROUPS = ("image", "memory", "tensor")
+GROUPS = ("image", "memory", "tensor", "watch")
 
 PACKAGES = {"cv2": "opencv-python-headless", "PIL": "pillow"}
 """What to install for a module that is not there."""
@@ -38,8 +39,10 @@ class Row(Protocol):
         """As JSON."""
 
 
-def run(group: str, threads: list[int], pairs: int) -> tuple[str, Iterator[Row]]:
+def run(group: str, threads: list[int], pairs: int, **settings: Any) -> tuple[str, Iterator[Row]]:
     """The header of a group's table, and its measurements as they are made.
+
+    ``settings`` are those of the group ``watch``.
 
     Raises
     ------
@@ -48,11 +51,11 @@ def run(group: str, threads: list[int], pairs: int) -> tuple[str, Iterator[Row]]
     """
     try:
         module = importlib.import_module(f"vedette.bench.{group}")
+        rows: Iterator[Row] = module.run(threads, pairs, **settings)
     except ModuleNotFoundError as error:
         package = PACKAGES.get(error.name or "", error.name)
         raise VedetteError(f"the group {group} needs {package}: pip install {package}") from error
     header: str = module.HEADER
-    rows: Iterator[Row] = module.run(threads, pairs)
     return header, rows
 
 

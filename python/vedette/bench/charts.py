@@ -1,4 +1,4 @@
-"""Charts of measurements: how many times as fast as each peer, a bar a case."""
+"""Charts of measurements: how many times as fast as each peer, a bar a case; a watch over time."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from matplotlib.figure import Figure
 
 
 def draw(records: list[dict[str, Any]], folder: Path) -> list[Path]:
-    """Write ``GROUP-threads-N.svg`` for every group and number of threads among the records; their paths."""
+    """Write ``GROUP-threads-N.svg`` for every group and number of threads among the records, and
+    ``watch.svg``; their paths.
+    """
     sets: dict[tuple[str, int], list[tuple[str, float]]] = defaultdict(list)
     for record in records:
         speedup = record.get("speedup") or (1 / record["wall_ratio"] if record.get("wall_ratio") else None)
@@ -18,7 +20,11 @@ def draw(records: list[dict[str, Any]], folder: Path) -> list[Path]:
             name = f"{record['case']} ({record['peer']})"
             sets[record["group"], record["threads"]].append((name, speedup))
     folder.mkdir(parents=True, exist_ok=True)
-    return [_bars(group, threads, bars, folder) for (group, threads), bars in sets.items()]
+    watches = [record for record in records if record["group"] == "watch"]
+    return [
+        *(_bars(group, threads, bars, folder) for (group, threads), bars in sets.items()),
+        *(_over_time(record, folder) for record in watches),
+    ]
 
 
 def _bars(group: str, threads: int, bars: list[tuple[str, float]], folder: Path) -> Path:
@@ -34,5 +40,25 @@ def _bars(group: str, threads: int, bars: list[tuple[str, float]], folder: Path)
     axes.set_xlabel("times the peer's speed")
     axes.set_title(f"{group}, {threads} thread{'s' if threads > 1 else ''}")
     path = folder / f"{group}-threads-{threads}.svg"
+    figure.savefig(path)
+    return path
+
+
+def _over_time(record: dict[str, Any], folder: Path) -> Path:
+    """CPU seconds used and memory held by both sides of a watch, over the time each took."""
+    figure = Figure(figsize=(9, 6), layout="constrained")
+    used, held = figure.subplots(2, 1)
+    for name, color in (("Vedette", "#2a7f62"), ("usual loop", "#b0413e")):
+        at, cpu, memory = zip(*record[name]["samples"], strict=True)
+        used.plot(at, cpu, color=color, label=name)
+        held.plot(at, memory, color=color, label=name)
+    used.set_ylabel("CPU seconds used")
+    held.set_ylabel("memory, MB")
+    held.set_xlabel("seconds of the run")
+    held.set_ylim(bottom=0)
+    used.legend()
+    read = record["usual loop"]["read"]
+    used.set_title(f"{record['seconds']} frames of a screen; the usual loop read {read} of them")
+    path = folder / "watch.svg"
     figure.savefig(path)
     return path

@@ -1,9 +1,11 @@
 """Measure Vedette against OpenCV, Pillow and NumPy on this machine, in interleaved pairs.
 
-The groups are image, memory and tensor. Peers that a group needs must be installed; charts need matplotlib.
+The groups are image, memory, tensor, and watch: a drawn recording watched by Vedette, and read frame by
+frame by RapidOCR on ONNX Runtime. Peers that a group needs must be installed; charts need matplotlib.
 
-example:
+examples:
   vedette bench tensor --json tensor.json
+  vedette bench watch --seconds 600 --charts charts/
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ from typing import Any
 
 from vedette.cli.arguments import positive, thread_count
 
-GROUPS = ("image", "memory", "tensor")
+GROUPS = ("image", "memory", "tensor", "watch")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -30,6 +32,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--pairs", type=positive, default=20, help="pairs of turns for each case")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every record")
     parser.add_argument("--charts", type=Path, metavar="FOLDER", help="draw charts; needs matplotlib")
+    of_watch = parser.add_argument_group("of the group watch")
+    add = of_watch.add_argument
+    add("--seconds", type=positive, default=60, metavar="N", help="length of the recording; default: 60")
+    add(
+        "--peer-frames",
+        type=positive,
+        default=6,
+        metavar="N",
+        help="frames that the peer reads, its CPU is scaled up to all; default: 6",
+    )
+    add("--realtime", action="store_true", help="watch a frame a second, instead of as fast as it goes")
+    add("--cpu", metavar="SHARE", help="Vedette's budget, as for vedette watch")
     parser.set_defaults(parser=parser)
 
 
@@ -42,7 +56,8 @@ def run(chosen: argparse.Namespace) -> int:
 
     records: list[dict[str, Any]] = []
     for group in chosen.groups or GROUPS:
-        header, rows = bench.run(group, chosen.thread_counts, chosen.pairs)
+        settings = _watch_settings(chosen) if group == "watch" else {}
+        header, rows = bench.run(group, chosen.thread_counts, chosen.pairs, **settings)
         print(header)
         for row in rows:
             print(row.line(), flush=True)
@@ -58,3 +73,7 @@ def run(chosen: argparse.Namespace) -> int:
         for path in draw(records, chosen.charts):
             print(f"vedette: wrote {path}", file=sys.stderr)
     return 0
+
+
+def _watch_settings(chosen: argparse.Namespace) -> dict[str, Any]:
+    return {name: getattr(chosen, name) for name in ("seconds", "peer_frames", "realtime", "cpu")}

@@ -1,12 +1,11 @@
 """A screen recording whose text is known: somebody reads, scrolls, types and goes to other windows.
 
-``python -m bench.recording FOLDER [--seconds 600]`` draws it: every different frame once, as raw RGB, and
-``recording.json``, which says which frame shows when, and what lines could be seen whole in it.
+It is drawn and written as a lossless video, a frame a second, beside a file that says what lines could be
+seen whole in each.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -16,10 +15,27 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from bench.screens import WORDS
-
 SIZE = (1920, 1080)
 BAR, FIELD = 48, 56
+
+VOCABULARY = """
+account address amount answer archive available average balance battery before between budget building
+button calendar camera cancel capacity category change channel charge client column comment company
+complete connect contact content contract control copy country created currency customer daily database
+date default delivery department description device discount display document download driver duration
+edit email employee empty enable error event example export failed filter finance folder format forward
+general group header height help history image import include index input install invoice item journal
+keyboard label language latest length level library license limit location manager market measure member
+memory message method minute mobile model monitor month network notice number object office online option
+order output owner package page partner password payment percent period phone picture platform policy
+position power preview price printer priority private process product profile progress project property
+quantity quarter query range receipt record reference region release remote remove report request reserve
+result return review sample save schedule search second section security select send series server
+service session settings share shipping signal simple source standard start status storage subject
+summary support system table target task template ticket title total transfer update upload user value
+vendor version video volume warning weekly weight window yearly
+"""
+WORDS = VOCABULARY.split()
 
 
 @dataclass
@@ -123,62 +139,51 @@ def session(seconds: int, seed: int) -> Iterator[tuple[Window, str]]:
             yield from stay(int(rng.integers(3, 15)))
 
 
-def write(folder: Path, seconds: int, seed: int = 1) -> None:
-    """Draw the recording."""
-    folder.mkdir(parents=True, exist_ok=True)
-    order: list[int] = []
-    lines: list[list[str]] = []
-    known: dict[str, int] = {}
-    for window, clock in session(seconds, seed):
-        if len(order) == seconds:
-            break
-        key = json.dumps([window.title, window.scroll, window.typed[-1], clock])
-        if key not in known:
-            known[key] = len(lines)
-            pixels, shown = draw(window, clock)
-            pixels.tofile(folder / f"{known[key]:05}.rgb")
-            lines.append(shown)
-        order.append(known[key])
-    facts = {"size": SIZE, "order": order, "lines": lines}
-    (folder / "recording.json").write_text(json.dumps(facts))
+def write(path: Path, seconds: int, seed: int = 1) -> None:
+    """Draw the recording: a video, and ``path`` with ``.json`` after it.
+
+    Pixels come out as they went in: H.264 of RGB without quantisation, in the FFmpeg that PyAV carries.
+    """
+    import av
+
+    shown: list[list[str]] = []
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264rgb", rate=1, options={"qp": "0", "preset": "ultrafast"})
+        stream.width, stream.height = SIZE
+        stream.pix_fmt = "bgr0"
+        for second, (window, clock) in enumerate(session(seconds, seed)):
+            if second == seconds:
+                break
+            pixels, lines = draw(window, clock)
+            shown.append(lines)
+            frame = av.VideoFrame.from_ndarray(pixels, format="rgb24")
+            frame.pts = second
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    _facts(path).write_text(json.dumps(shown), encoding="utf-8")
 
 
-class Recording:
-    """A recording that was drawn."""
+def frames(path: Path) -> Iterator[NDArray[np.uint8]]:
+    """The pictures of a video, one after the other as RGB, decoded by one thread."""
+    import av
 
-    def __init__(self, folder: Path) -> None:
-        facts = json.loads((folder / "recording.json").read_text())
-        self.order: list[int] = facts["order"]
-        self.lines: list[list[str]] = facts["lines"]
-        self._shape = (facts["size"][1], facts["size"][0], 3)
-        self._folder = folder
-
-    def frame(self, second: int) -> NDArray[np.uint8]:
-        """The screen at a second, in memory of its own as from a grab."""
-        path = self._folder / f"{self.order[second]:05}.rgb"
-        return np.fromfile(path, np.uint8).reshape(self._shape)
-
-    def standing(self, least: int = 2) -> list[str]:
-        """The different lines that could be seen for so many seconds in a row."""
-        runs: dict[str, int] = {}
-        stood: dict[str, None] = {}
-        for frame in self.order:
-            shown = set(self.lines[frame])
-            runs = {line: runs.get(line, 0) + 1 for line in shown}
-            stood.update(dict.fromkeys(line for line, count in runs.items() if count >= least))
-        return list(stood)
+    with av.open(str(path)) as container:
+        stream = container.streams.video[0]
+        stream.codec_context.thread_count = 1
+        for frame in container.decode(stream):
+            pixels: NDArray[np.uint8] = np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
+            yield pixels
 
 
-def main() -> None:
-    """Draw a recording where asked."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("--seconds", type=int, default=600)
-    chosen = parser.parse_args()
-    write(chosen.folder, chosen.seconds)
+def standing(path: Path, least: int = 2) -> list[str]:
+    """The different lines of a recording that could be seen for so many seconds in a row."""
+    runs: dict[str, int] = {}
+    stood: dict[str, None] = {}
+    for lines in json.loads(_facts(path).read_text(encoding="utf-8")):
+        runs = {line: runs.get(line, 0) + 1 for line in set(lines)}
+        stood.update(dict.fromkeys(line for line, count in runs.items() if count >= least))
+    return list(stood)
 
 
-if __name__ == "__main__":
-    main()
+def _facts(path: Path) -> Path:
+    return path.with_name(path.name + ".json")
