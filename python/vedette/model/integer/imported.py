@@ -10,7 +10,7 @@ import numpy as np
 from vedette.errors import InvalidModelError
 from vedette.model.graph import Array, Graph, Node, TensorType, scalar
 from vedette.model.integer.activations import join_activations
-from vedette.model.integer.blocks import BlockWeights, block_form, blocks_of
+from vedette.model.integer.blocks import BlockWeights, block_form, blocks_of, group_of
 from vedette.model.integer.form import Quantization, integer_form
 from vedette.model.integer.operators import MOVING, obstacle
 from vedette.model.integer.quantizer import prepare
@@ -226,8 +226,8 @@ class _Absorbing:
             # Scales that change along the axis that is summed over fit no block.
             if scale.ndim == 2 and scale.shape[axis] != 1:
                 continue
-            group = next((group for group in (128, 64, 32) if array.shape[axis] % group == 0), 0)
-            if group:
+            group = group_of(array.shape[axis])
+            if group is not None:
                 shape = list(array.shape)
                 shape[axis] //= group
                 each = [np.broadcast_to(part, shape) for part in (scale, zero_point)]
