@@ -102,6 +102,37 @@ def test_dynamic(folder: Path) -> None:
     assert sqnr(exact, ours) > sqnr(exact, theirs) - 1
 
 
+@pytest.mark.filterwarnings("ignore")
+def test_dynamic_convolutions(folder: Path) -> None:
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    net = Net(opset=17, seed=2)
+    x = net.input("x", "n", 3, "h", "w")
+    y = net.op("Relu", net.op("Conv", x, net.weights(8, 3, 3, 3), net.weights(8), pads=[1, 0, 1, 2]))
+    z = net.op("Conv", y, net.weights(8, 1, 3, 3), pads=[1] * 4, group=8)
+    y = net.op("Add", net.op("Conv", z, net.weights(8, 8, 1, 1)), y)
+    y = net.op("Conv", net.op("HardSwish", y), net.weights(6, 8, 3, 3), strides=[2, 2])
+    onnx.save(net.model(y), folder / "conv.onnx")
+    for kind in (QuantType.QUInt8, QuantType.QInt8):
+        path = folder / f"conv-{kind.name}.onnx"
+        quantize_dynamic(folder / "conv.onnx", path, weight_type=kind)
+        assert any(node.op_type == "ConvInteger" for node in onnx.load(path).graph.node)
+        graph, _ = compile_file(path)
+        counts = Counter(node.op for node in graph.nodes)
+        assert counts["QuantizedConv"] == 4
+        assert "Conv" not in counts
+        loaded, exact = vd.load(path), vd.load(folder / "conv.onnx")
+        for x in (
+            np.random.default_rng(4).standard_normal((2, 3, 15, 12), dtype=np.float32),
+            np.random.default_rng(4).uniform(2, 3, (1, 3, 9, 9)).astype(np.float32),
+        ):
+            # A number halfway between two integers may go either way.
+            assert sqnr(onnxruntime_output(path, x), loaded(x)) > 35
+            assert sqnr(exact(x), loaded(x)) > 25
+        nothing = np.zeros((1, 3, 6, 6), np.float32)
+        np.testing.assert_allclose(loaded(nothing), exact(nothing), atol=0.1)
+
+
 def test_what_has_no_integer_form_runs_as_defined(folder: Path) -> None:
     net = Net(opset=13)
     x = net.input("x", 5, 6)

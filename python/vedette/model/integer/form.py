@@ -26,7 +26,7 @@ from vedette.model.integer.weights import (
 from vedette.model.passes.constants import Evaluate
 from vedette.quantization.parameters import Parameters
 
-_WINDOW = (
+WINDOW = (
     "strides",
     "pads",
     "dilations",
@@ -36,6 +36,8 @@ _WINDOW = (
     "output_padding",
     "output_shape",
 )
+"""Attributes of convolutions that their integer forms have too."""
+
 _POOL = ("strides", "pads", "kernel_shape", "auto_pad", "ceil_mode", "count_include_pad", "dilations")
 
 
@@ -232,7 +234,7 @@ class _Lowering:
         name = node.inputs[1] or ""
         array = self.source.constants[name]
         axis = output_axis(node)
-        known = _by_output(node, self.plan.weights.get(name), axis)
+        known = by_output(node, self.plan.weights.get(name), axis)
         moments = self.plan.moments.get(node.inputs[0] or "")
         if known is None:
             known = node_weights(node, array, moments)
@@ -262,7 +264,7 @@ class _Lowering:
             "activation": node.attributes.get("activation") or None,
         }
         if node.op != "MatMul":
-            attributes |= {name: node.attributes[name] for name in _WINDOW if name in node.attributes}
+            attributes |= {name: node.attributes[name] for name in WINDOW if name in node.attributes}
         held = self.values.get(y)
         if held is not None:
             attributes |= {"y_scale": held.scale, "y_zero_point": held.zero_point}
@@ -388,7 +390,7 @@ class _Lowering:
             self.floats[y] = y
 
 
-def _by_output(node: Node, known: QuantizedWeights | None, axis: int) -> QuantizedWeights | None:
+def by_output(node: Node, known: QuantizedWeights | None, axis: int) -> QuantizedWeights | None:
     """Weights that came with a model, if their scales are one for all or one for each output channel."""
     if known is None:
         return None

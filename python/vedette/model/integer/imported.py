@@ -11,6 +11,7 @@ from vedette.errors import InvalidModelError
 from vedette.model.graph import Array, Graph, Node, TensorType, scalar
 from vedette.model.integer.activations import join_activations
 from vedette.model.integer.blocks import BlockWeights, block_form, blocks_of, group_of
+from vedette.model.integer.dynamic import dynamic_convolutions
 from vedette.model.integer.form import Quantization, integer_form
 from vedette.model.integer.operators import MOVING, obstacle
 from vedette.model.integer.quantizer import prepare
@@ -57,7 +58,7 @@ def is_quantized(graph: Graph) -> bool:
 
 def absorb(graph: Graph) -> Imported:
     """Takes the quantising nodes out of a graph; those that say nothing of uint8 or int8 stay."""
-    return _Absorbing(rewrite(rewrite(graph, _dynamic), _integer_products)).run()
+    return _Absorbing(rewrite(rewrite(graph, _dynamic), _spelled_out)).run()
 
 
 def to_integers(imported: Imported, compiled: Graph, evaluate: Evaluate) -> Graph:
@@ -81,7 +82,8 @@ def to_integers(imported: Imported, compiled: Graph, evaluate: Evaluate) -> Grap
             precisions[node.output] = "float32"
     plan = Quantization(values, precisions, imported.weights, exact=True)
     graph = fuse_tables(rewrite(integer_form(prepared, plan, evaluate), _cancel))
-    return remove_dead_code(block_form(join_activations(graph), imported.blocks, frozenset()))
+    graph = block_form(join_activations(graph), imported.blocks, frozenset())
+    return remove_dead_code(dynamic_convolutions(graph, imported.weights, imported.by_row))
 
 
 def _spread(graph: Graph, values: dict[str, Parameters]) -> None:
@@ -346,38 +348,10 @@ def _dequantized(
     return name
 
 
-def _integer_products(editor: Editor, node: Node) -> None:
-    """What remains of integer products is computed in int32, exactly; a dynamic rounding as it is defined."""
-    if node.op == "MatMulInteger":
-        _exact_product(editor, node)
-    elif node.op == "DynamicQuantizeLinear":
-        _spelled_out(editor, node)
-
-
-def _exact_product(editor: Editor, node: Node) -> None:
-    nodes: list[Node] = []
-
-    def wide(at: int) -> str:
-        value, zero_point = node.inputs[at] or "", node.input(at + 2)
-        name = editor.fresh(f"{node.label}:operand{at}")
-        editor.set_type(name, TensorType("int32", editor.graph.type_of(value).shape))
-        nodes.append(Node("Cast", (value,), (name,), {"to": "int32"}, name))
-        if zero_point is None:
-            return name
-        zero, shifted = editor.fresh(f"{node.label}:zero{at}"), editor.fresh(f"{node.label}:shifted{at}")
-        for made in (zero, shifted):
-            editor.set_type(made, TensorType("int32"))
-        nodes.append(Node("Cast", (zero_point,), (zero,), {"to": "int32"}, zero))
-        nodes.append(Node("Sub", (name, zero), (shifted,), {}, shifted))
-        return shifted
-
-    operands = (wide(0), wide(1))
-    nodes.append(Node("MatMul", operands, node.outputs, {}, node.name))
-    editor.replace([node], nodes, at=node)
-
-
 def _spelled_out(editor: Editor, node: Node) -> None:
     """``scale = (max(x, 0) - min(x, 0)) / 255``, as ONNX defines DynamicQuantizeLinear."""
+    if node.op != "DynamicQuantizeLinear":
+        return
     nodes: list[Node] = []
 
     def add(
