@@ -31,6 +31,9 @@ def test_accuracy_is_kept(trained: Path, precision: str, most: float, bits: int,
     samples = [learnt[0][at : at + 1] for at in range(64)]
     made = vd.quantize(trained, samples, precision=precision)
     assert exact - digits.accuracy(made, test) <= most
+    if precision == "auto":
+        # Which nodes are faster in floats depends on the machine.
+        return
     # What is computed in few bits is kept in few bits: no float copy of a matrix or of filters remains.
     held = saved.read(made.save(tmp_path / "digits.vedette")).constants
     assert max(array.size for array in held if array.dtype == "float32") < 1500

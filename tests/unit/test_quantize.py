@@ -16,7 +16,9 @@ from onnx_graphs import Net
 
 import vedette as vd
 from vedette.errors import InputError, VedetteError
+from vedette.model.graph import Graph
 from vedette.model.integer.recipe import parse_recipe
+from vedette.model.integer.search import Measured, Search
 from vedette.quantization import sqnr
 
 RANDOM = np.random.default_rng(8)
@@ -102,7 +104,9 @@ def test_a_saved_quantised_model_is_small_and_the_same(path: Path, fast: vd.Mode
     assert ratio < 1.0
 
 
-def test_auto_takes_out_what_hurts(path: Path) -> None:
+def test_auto_takes_out_what_hurts(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # What is slower in integers depends on the machine.
+    monkeypatch.setattr(Search, "slower_nodes", lambda _: {})
     loose = vd.quantize(path, samples(), tolerance=0.2, threads=1)
     assert loose.report is not None
     assert {node.precision for node in loose.report.nodes} == {"int8"}
@@ -114,6 +118,27 @@ def test_auto_takes_out_what_hurts(path: Path) -> None:
     for node in strict.report.nodes:
         assert (node.reason is None) == (node.precision == "int8")
         assert node.sqnr is not None
+
+
+def test_auto_leaves_out_what_is_slower(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    measure = Search.measure
+
+    def slowed(search: Search, graph: Graph) -> Measured:
+        found = measure(search, graph)
+        integers = {node.label for node in graph.nodes if node.op.startswith("Quantized")}
+        # The first two products take twice as long in integers, the others half as long.
+        slow = [node.label for node in search.prepared.nodes if node.output in search.default][:2]
+        times = dict.fromkeys(found.nodes, 10.0)
+        times |= {name: 20.0 if name in slow else 5.0 for name in integers}
+        return Measured(found.outputs, times, sum(times.values()))
+
+    monkeypatch.setattr(Search, "measure", slowed)
+    made = vd.quantize(path, samples(), tolerance=0.2, threads=1)
+    assert made.report is not None
+    assert [node.precision for node in made.report.nodes] == ["float32"] * 2 + ["int8"] * 4
+    assert made.report.nodes[0].reason == "it takes longer in integers, 30.0 us, than in float32, 10.0 us"
+    assert made.recipe is not None
+    assert len(made.recipe.precisions["auto"]) == 2
 
 
 def test_calibration_may_be_a_stream_of_anything(path: Path) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from vedette.model.graph import Array, Graph
+from vedette.model.graph import Array, Graph, Node
 from vedette.model.integer.quantizer import default_precisions, in_float, lower_to_integers
 from vedette.model.integer.recipe import Recipe
 from vedette.model.native_engine import NativeEngine, evaluate
@@ -19,6 +19,12 @@ from vedette.quantization.observers import Range
 Progress = Callable[[str, int, int], None]
 
 _REPEATS = 3
+_SECONDS = 0.05
+"""How long a graph is run to find its least times, and how often at least."""
+
+_WORTH = 1.05
+"""Nodes are slower in integers where they take so many times as long, which the clock can tell."""
+
 _KEEPS_ORDER = frozenset({"Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity", "Transpose"})
 
 
@@ -46,6 +52,7 @@ class Search:
         self.default = default_precisions(self.prepared)
         self.original = self.measure(in_float(self.prepared, {}))
         self.alone: dict[str, float] = {}
+        self.slower: dict[str, tuple[float, float]] = {}
 
     def graph(self, precisions: Mapping[str, str], prepared: Graph | None = None) -> Graph:
         """The model with these precisions; of the graph that is compared, or of the whole one."""
@@ -60,7 +67,9 @@ class Search:
         outputs = [engine.run(sample) for sample in self.samples]
         total = math.inf
         nodes: dict[str, float] = {}
-        for _ in range(_REPEATS):
+        begun, runs = time.perf_counter(), 0
+        while runs < _REPEATS or time.perf_counter() - begun < _SECONDS:
+            runs += 1
             start = time.perf_counter()
             engine.run(self.samples[0])
             total = min(total, 1e6 * (time.perf_counter() - start))
@@ -119,32 +128,82 @@ class Search:
         Nodes are taken out in the order of the noise they make alone for each microsecond that they save.
         """
         limit = tolerance**2
-        if self.noise(self.default) <= limit:
-            return dict(self.default)
+        self.slower = self.slower_nodes()
+        begun = self.default | dict.fromkeys(self.slower, "float32")
+        if self.noise(begun) <= limit:
+            return begun
         if not self.alone:
             self.sensitivities(progress)
         labels = {node.output: node.label for node in self.prepared.nodes}
-        times = {value: self.original.nodes.get(labels[value], 0.0) for value in self.default}
+        halves = self.measure(in_float(self.prepared, dict.fromkeys(self.default, instead)))
+        times = {value: halves.nodes.get(labels[value], 0.0) for value in self.default}
         # A node by itself in float also costs the steps from integers and back, however small it is.
         conversion = 1.0 + sum(times.values()) / len(times)
         cost = {value: time + conversion for value, time in times.items()}
-        order = sorted(self.default, key=lambda value: self.alone[value] / cost[value], reverse=True)
+        order = sorted(
+            (value for value in self.default if value not in self.slower),
+            key=lambda value: self.alone[value] / cost[value],
+            reverse=True,
+        )
+
+        def suffices(count: int) -> bool:
+            return self.noise(begun | dict.fromkeys(order[:count], instead)) <= limit
+
         # Errors do not fall evenly: the fewest that suffice are looked for from below, in doubling strides.
         low, high = 0, 1
-        while high < len(order) and not self._suffices(order[:high], instead, limit):
+        while high < len(order) and not suffices(high):
             low, high = high, min(2 * high, len(order))
             if progress is not None:
                 progress("choose precisions", high, len(order))
         while high - low > 1:
             middle = (low + high) // 2
-            if self._suffices(order[:middle], instead, limit):
+            if suffices(middle):
                 high = middle
             else:
                 low = middle
-        return self.default | dict.fromkeys(order[:high], instead)
+        return begun | dict.fromkeys(order[:high], instead)
 
-    def _suffices(self, taken: Sequence[str], instead: str, limit: float) -> bool:
-        return self.noise(self.default | dict.fromkeys(taken, instead)) <= limit
+    def slower_nodes(self) -> dict[str, tuple[float, float]]:
+        """Nodes that take longer in integers than in float32, and both times in microseconds.
+
+        The steps into integers and back that a node is the only one to need count as its own. As many of them
+        as make the whole model faster: what is taken out may need new steps.
+        """
+        graph = self.graph(self.default)
+        integers = self.measure(graph)
+        steps = _own_conversions(graph)
+        found = {}
+        for node in self.prepared.nodes:
+            if node.output not in self.default or node.label not in integers.nodes:
+                continue
+            own = [integers.nodes.get(label, 0.0) for label in (node.label, *steps.get(node.label, ()))]
+            before = self.original.nodes.get(node.label, math.inf)
+            if sum(own) > _WORTH * before:
+                found[node.output] = (before, sum(own))
+        order = sorted(found, key=lambda value: found[value][0] - found[value][1])
+        while order:
+            without = self.measure(self.graph(self.default | dict.fromkeys(order, "float32")))
+            if without.total < integers.total:
+                break
+            order = order[: len(order) // 2]
+        return {value: found[value] for value in order}
+
+
+def _own_conversions(graph: Graph) -> dict[str, list[str]]:
+    """The steps into integers and back that one node alone needs, by its label."""
+    readers: dict[str, list[Node]] = {}
+    maker = {name: node for node in graph.nodes for name in node.outputs}
+    for node in graph.nodes:
+        for name in node.inputs:
+            if name is not None:
+                readers.setdefault(name, []).append(node)
+    found: dict[str, list[str]] = {}
+    for node in graph.nodes:
+        if node.op == "QuantizeLinear" and len(readers.get(node.output, ())) == 1:
+            found.setdefault(readers[node.output][0].label, []).append(node.label)
+        elif node.op == "DequantizeLinear" and node.inputs[0] in maker:
+            found.setdefault(maker[node.inputs[0] or ""].label, []).append(node.label)
+    return found
 
 
 def _with_logits(graph: Graph) -> Graph:
