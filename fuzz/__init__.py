@@ -1,4 +1,5 @@
-"""Fuzz targets for whatever parses bytes from outside: images, ONNX files, programs of the native engine.
+"""Fuzz targets for whatever parses bytes from outside: images, ONNX files, saved models, recipes,
+programs of the native engine.
 
 Each target is a function of bytes that may raise nothing but ``VedetteError``. Run one as long as you wish:
 

@@ -21,7 +21,13 @@ with atheris.instrument_imports(include=["vedette"]):
 from fuzz import seeds
 from fuzz.targets import TARGETS
 
-SEEDS = {"image": seeds.images, "model": seeds.models, "program": seeds.programs}
+SEEDS = {
+    "image": seeds.images,
+    "model": seeds.models,
+    "program": seeds.programs,
+    "recipe": seeds.recipes,
+    "saved": seeds.saved_models,
+}
 
 
 def main() -> None:

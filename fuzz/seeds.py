@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import io
 import json
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
+
+import vedette
 
 
 def images() -> Iterator[bytes]:
@@ -77,6 +81,58 @@ def models() -> Iterator[bytes]:
             constants,
         )
         yield helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)]).SerializeToString()
+
+
+def small_network() -> bytes:
+    """An ONNX file with whatever has an integer form of its own."""
+    rng = np.random.default_rng(1)
+    shapes = {"a": (16, 3, 3, 3), "b": (16, 1, 3, 3), "c": (16, 16, 1, 1), "d": (32, 8)}
+    weights = [
+        numpy_helper.from_array(rng.normal(0, 0.3, shape).astype(np.float32), name)
+        for name, shape in shapes.items()
+    ]
+    nodes = [
+        helper.make_node("Conv", ["x", "a"], ["p"], pads=[1] * 4),
+        helper.make_node("Relu", ["p"], ["q"]),
+        helper.make_node("Conv", ["q", "b"], ["r"], group=16, pads=[1] * 4),
+        helper.make_node("HardSwish", ["r"], ["s"]),
+        helper.make_node("Conv", ["s", "c"], ["t"]),
+        helper.make_node("Add", ["t", "q"], ["u"]),
+        helper.make_node("Concat", ["u", "q"], ["v"], axis=1),
+        helper.make_node("GlobalAveragePool", ["v"], ["m"]),
+        helper.make_node("Flatten", ["m"], ["f"]),
+        helper.make_node("MatMul", ["f", "d"], ["y"]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "seed",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 3, 8, 8])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
+        weights,
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)]).SerializeToString()
+
+
+def _quantized(precision: str, folder: Path) -> vedette.Model:
+    path = folder / "net.onnx"
+    path.write_bytes(small_network())
+    x = np.random.default_rng(2).normal(0, 1, (1, 3, 8, 8)).astype(np.float32)
+    return vedette.quantize(path, [x], precision=precision, threads=1)
+
+
+def recipes() -> Iterator[bytes]:
+    """What makes that network one of integers."""
+    with tempfile.TemporaryDirectory() as folder:
+        recipe = _quantized("fast", Path(folder)).recipe
+        assert recipe is not None
+        yield recipe.to_json().encode()
+
+
+def saved_models() -> Iterator[bytes]:
+    """That network in integers, with 4-bit weights and in float."""
+    with tempfile.TemporaryDirectory() as folder:
+        for precision in ("fast", "int4", "float32"):
+            yield _quantized(precision, Path(folder)).save(Path(folder) / "net.vedette").read_bytes()
 
 
 def programs() -> Iterator[bytes]:

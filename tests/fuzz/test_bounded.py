@@ -11,7 +11,10 @@ import pytest
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.mark.parametrize(("target", "runs"), [("image", 20_000), ("model", 15_000), ("program", 20_000)])
+@pytest.mark.parametrize(
+    ("target", "runs"),
+    [("image", 20_000), ("model", 15_000), ("program", 20_000), ("recipe", 2_000), ("saved", 8_000)],
+)
 def test_a_bounded_run_finds_nothing(target: str, runs: int, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "fuzz", target, f"-runs={runs}", "-seed=1", "-max_total_time=60"]
     options = [f"-artifact_prefix={tmp_path}/", "-verbosity=0"]
