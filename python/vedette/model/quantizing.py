@@ -22,6 +22,7 @@ from vedette.model.integer.ranges import METHODS, choose_ranges
 from vedette.model.integer.recipe import Recipe, digest_of, parse_recipe
 from vedette.model.integer.report import NodeReport, Report
 from vedette.model.integer.search import Measured, Search, decibels, noise_share
+from vedette.model.integer.smoothing import find_smoothing
 from vedette.model.model import Model, load, model_of
 from vedette.model.native_engine import evaluate
 
@@ -102,7 +103,8 @@ def quantize(
     prepared = prepare(graph)
     run_threads = threads or 0
     inputs = _Inputs(original, calibration)
-    scales = find_scales(prepared, calibrate(prepared, inputs.first(), run_threads), _ALPHA)
+    first = calibrate(prepared, inputs.first(), run_threads)
+    scales = find_scales(prepared, first, _ALPHA) | find_smoothing(prepared, first, _ALPHA)
     equalized = equalize(prepared, scales)
     seen = calibrate(equalized, inputs, run_threads, progress, inputs.total)
     ranges = choose_ranges(equalized, seen, method, evaluate)

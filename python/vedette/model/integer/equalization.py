@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from vedette.model.graph import Array, Graph, Node
 from vedette.model.integer.calibration import Calibration
+from vedette.model.integer.smoothing import smooth
 from vedette.model.rewriting import Editor
 
 _MOST = 64.0
@@ -238,6 +239,7 @@ def equalize(graph: Graph, scales: Mapping[str, Array]) -> Graph:
     """Divides channels by these scales where they are made, and multiplies weights where they are read."""
     if not scales:
         return graph
+    graph = smooth(graph, scales)
     channels = ChannelMap(graph)
     factor = np.ones(channels.size)
     for name, scale in scales.items():
