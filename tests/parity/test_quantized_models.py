@@ -180,6 +180,18 @@ def test_scales_that_are_none_are_refused(folder: Path, scale: float) -> None:
         vd.load(folder / "bad.onnx")
 
 
+@pytest.mark.parametrize("scale", [float("nan"), float("inf")])
+def test_scales_of_blocks_that_are_none_are_refused(folder: Path, scale: float) -> None:
+    model, _ = matmul_nbits(4, True, 64)
+    scales = next(tensor for tensor in model.graph.initializer if tensor.name == "s")
+    wrong = numpy_helper.to_array(scales).copy()
+    wrong[3] = scale
+    scales.CopyFrom(numpy_helper.from_array(wrong, "s"))
+    onnx.save(model, folder / "bad-blocks.onnx")
+    with pytest.raises(InvalidModelError, match="not finite"):
+        vd.load(folder / "bad-blocks.onnx")
+
+
 def matmul_nbits(bits: int, symmetric: bool, rows: int) -> tuple[onnx.ModelProto, np.ndarray]:
     random = np.random.default_rng(bits)
     columns, block = 24, 32

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from vedette.errors import UnsupportedModelError
+from vedette.errors import InvalidModelError, UnsupportedModelError
 from vedette.model.graph import Array
 from vedette.model.onnx_file import Draft, PlacedNode
 
@@ -233,7 +233,13 @@ def _matmul_nbits(expansion: _Expansion) -> None:
         raise UnsupportedModelError(
             f"MatMulNBits '{expansion.label}' has {bits} bits in blocks of {group}, or a group index"
         )
-    scales = expansion.constant(2, "scale").astype(np.float32).reshape(columns, blocks)
+    scales = expansion.constant(2, "scale").astype(np.float32)
+    if scales.size != columns * blocks or not np.isfinite(scales).all():
+        raise InvalidModelError(
+            f"MatMulNBits '{expansion.label}' has {scales.size} scales for {columns * blocks} blocks, "
+            "or some that are not finite"
+        )
+    scales = scales.reshape(columns, blocks)
     missing = blocks * group - rows
     inputs = [
         expansion.padded(expansion.input(0), missing) if missing else expansion.input(0),
