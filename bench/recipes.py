@@ -1,7 +1,8 @@
-"""Make the recipes that come with Vedette: ``python -m bench.recipes [--models NAME] [--out FOLDER]``.
+"""Make the recipes that come with Vedette: ``python -m bench.recipes [--models NAME ...] [--out FOLDER]``.
 
 The reading models are calibrated on what they see when screens and scans that this folder draws are read in
-float32; nothing else goes into a recipe, so anyone can make them again.
+float32; nothing else goes into a recipe, so anyone can make them again. ``python -m bench.recall`` tells what
+they cost, on images drawn otherwise and on real ones.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from vedette import hub
 from vedette.ocr import Reader
 
 FOLDER = Path(vedette.__file__).parent / "model" / "recipes"
+MODELS = ("ppocr-v6-small", "ppocr-v4-mobile")
 ROLES = ("detector", "recogniser")
 _SCANS = 24
 _INPUTS = 40
@@ -66,10 +68,18 @@ def chosen(found: list[Any]) -> list[Any]:
     return [*map(np.ascontiguousarray, pieces), *kept]
 
 
-def _matrices(report: Any) -> dict[str, str]:
-    """Matrix products stay out of integers: rounding their rows costs the spaces between words first."""
-    names = [node.value for node in report.nodes if node.op == "MatMul"]
-    return {f"{name}{split}": "bfloat16" for name in names for split in ("", ":linear")}
+def precisions(made: vedette.Model) -> dict[str, str]:
+    """What is not in integers at auto, on whatever CPU.
+
+    Matrix products stay out: rounding their rows costs the spaces between words first. What is slower in
+    integers here may be faster elsewhere, and goes back.
+    """
+    assert made.report is not None
+    assert made.recipe is not None
+    auto = made.recipe.precisions["auto"]
+    matrices = [node.value for node in made.report.nodes if node.op == "MatMul"]
+    kept = {value: kind for value, kind in auto.items() if kind != "float32"}
+    return kept | {f"{name}{split}": "bfloat16" for name in matrices for split in ("", ":linear")}
 
 
 def main() -> None:
@@ -77,21 +87,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--models", default="ppocr-v6-small")
+    parser.add_argument("--models", nargs="+", default=MODELS)
     parser.add_argument("--out", type=Path, default=FOLDER)
     parser.add_argument("--threads", type=int)
     options = parser.parse_args()
-    inputs = seen(options.models, options.threads)
-    for role in ROLES:
-        path = hub.file(options.models, role)
-        model = vedette.quantize(path, inputs[role], tolerance=TOLERANCE[role], threads=options.threads)
-        assert model.recipe is not None
-        auto = model.recipe.precisions["auto"] | _matrices(model.report)
-        recipe = replace(model.recipe, precisions={"auto": auto, "fast": {}})
-        written = recipe.save(options.out / f"{recipe.model[:16]}.json")
-        print(
-            f"{written}: {role} of {options.models}, {len(inputs[role])} inputs\n{model.report}", flush=True
-        )
+    for models in options.models:
+        inputs = seen(models, options.threads)
+        for role in ROLES:
+            path, samples = hub.file(models, role), inputs[role]
+            made = vedette.quantize(path, samples, tolerance=TOLERANCE[role], threads=options.threads)
+            assert made.recipe is not None
+            recipe = replace(made.recipe, precisions={"auto": precisions(made), "fast": {}})
+            written = recipe.save(options.out / f"{recipe.model[:16]}.json")
+            print(f"{written}: {role} of {models}, {len(samples)} inputs\n{made.report}", flush=True)
 
 
 if __name__ == "__main__":
