@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -104,6 +106,39 @@ def test_ended_by_a_signal_it_keeps_what_it_told(frames: Path, tmp_path: Path, c
     assert {event["text"] for event in told} <= set(json.loads(kept))
     assert still_open == "0"
     assert os.stat(store).st_mode & 0o777 == 0o600
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
+def test_suspended_and_resumed_it_goes_on(frames: Path, tmp_path: Path) -> None:
+    folder, store = tmp_path / "growing", tmp_path / "seen.db"
+    folder.mkdir()
+    shutil.copy(frames / "frame-0.png", folder / "1.png")
+    command = [
+        sys.executable,
+        "-m",
+        "vedette",
+        "watch",
+        str(folder),
+        "--follow",
+        "--json",
+        "--store",
+        str(store),
+    ]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    try:
+        process.stdout.readline()
+        process.send_signal(signal.SIGSTOP)
+        shutil.copy(frames / "frame-2.png", folder / "2.png")
+        time.sleep(1.0)
+        process.send_signal(signal.SIGCONT)
+        while "swordfish" not in (line := process.stdout.readline()):
+            assert line, "the watch ended"
+    finally:
+        process.send_signal(signal.SIGCONT)
+        process.terminate()
+        process.communicate(timeout=20)
+    assert process.returncode == 0
 
 
 def test_what_cannot_be_watched_is_said(vedette: Command, tmp_path: Path) -> None:

@@ -12,68 +12,22 @@ from typing import Any
 
 import numpy as np
 import pytest
+from levels import Levels, gray, watch
 from numpy.typing import NDArray
 
 from vedette.errors import InvalidModelError, SourceError, StoreError
-from vedette.ocr import Change, Line, Page
+from vedette.ocr import Line, Page
 from vedette.ocr.reader import Reader
 from vedette.runtime import Budget
-from vedette.sources import Arrays, Frame, Pushed, Source
+from vedette.sources import Arrays, Frame, Pushed
 from vedette.store import Store
-from vedette.watch import Event, ReadTask, Task, Watcher, WatchOptions
+from vedette.watch import Event, ReadTask, Watcher, WatchOptions
 from vedette.watch.clocks import ClockWatch
 from vedette.watch.control import ControlServer, ask, running
 from vedette.watch.events import Track
 from vedette.watch.power import on_battery, temperature_c
 from vedette.watch.privacy import cover, pause, resume
 from vedette.watch.recorder import Recorder
-
-
-class Levels(Task):
-    """A task that reports the first pixel of a frame as a text: a watch without networks."""
-
-    name = "levels"
-
-    def __init__(self, hook: Callable[[Frame], None] = lambda _: None) -> None:
-        self._hook = hook
-        self._track: Track | None = None
-
-    def process(self, source: str, frame: Frame, change: Change | None) -> list[Event]:
-        del change
-        self._hook(frame)
-        text = f"level {frame.rgb()[0, 0, 0]}"
-        before, self._track = self._track, Track(source, self.name, "text", text, frame.at)
-        kind = "appeared" if before is None else "changed"
-        return [Event(kind, source, self.name, frame.at, frame.index, text, track=self._track, ended=before)]
-
-    def reset(self) -> None:
-        """Nothing to forget."""
-
-
-def gray(value: int, size: tuple[int, int] = (32, 48)) -> NDArray[np.uint8]:
-    return np.full((*size, 3), value, np.uint8)
-
-
-def watch(
-    frames: Sequence[NDArray[np.uint8]] | Source,
-    path: Path | None = None,
-    *,
-    task: Levels | None = None,
-    **options: Any,
-) -> tuple[list[Event], list[tuple[str, str]], Watcher]:
-    source = frames if isinstance(frames, Source) else Arrays(frames, name="test")
-    events: list[Event] = []
-    incidents: list[tuple[str, str]] = []
-    watcher = Watcher(
-        [source],
-        lambda _: [task or Levels()],
-        store=None if path is None else Store(path, timeout_s=0.05),
-        on_event=events.append,
-        on_incident=lambda _, kind, detail: incidents.append((kind, detail)),
-        **options,
-    )
-    watcher.run()
-    return events, incidents, watcher
 
 
 def texts(path: Path) -> list[str]:
@@ -121,14 +75,23 @@ def test_a_resolution_that_changes() -> None:
     assert len(events) == 3
 
 
-def test_a_task_that_fails_is_noted_and_the_watch_goes_on(tmp_path: Path) -> None:
-    def gone(frame: Frame) -> None:
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (InvalidModelError("people.onnx: the file is gone"), "people.onnx: the file is gone"),
+        (ZeroDivisionError("division by zero"), "levels: ZeroDivisionError('division by zero')"),
+    ],
+)
+def test_a_task_that_fails_is_noted_and_the_watch_goes_on(
+    tmp_path: Path, error: Exception, told: str
+) -> None:
+    def fail(frame: Frame) -> None:
         if frame.index == 1:
-            raise InvalidModelError("people.onnx: the file is gone")
+            raise error
 
-    events, incidents, watcher = watch([gray(1), gray(2), gray(3)], tmp_path / "seen.db", task=Levels(gone))
+    events, incidents, watcher = watch([gray(1), gray(2), gray(3)], tmp_path / "seen.db", task=Levels(fail))
     assert [event.text for event in events] == ["level 1", "level 3"]
-    assert ("failed", "people.onnx: the file is gone") in incidents
+    assert ("failed", told) in incidents
     assert watcher.status()["sources"][0]["failed"] == 1
 
 

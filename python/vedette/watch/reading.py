@@ -66,7 +66,9 @@ class ReadTask(Task):
 
     def use(self, step: Step) -> None:
         """Read in fast numbers, and look for lines at a lower resolution, where the step says so."""
-        self._reader = self._usual if self._fast is None or not step.fast else self._fast()
+        # What cannot be had leaves everything as it was.
+        reader = self._fast() if step.fast and self._fast is not None else self._usual
+        self._reader = reader
         self._reader.resolution = step.resolution
         if self._incremental is not None:
             self._incremental.reader = self._reader

@@ -439,7 +439,11 @@ class Watcher:
         if watched.step is not self.governor.step:
             watched.step = self.governor.step
             for task in watched.tasks:
-                task.use(watched.step)
+                try:
+                    task.use(watched.step)
+                except VedetteError as error:
+                    # As when the models of fast numbers are gone: it goes on as it did.
+                    self._note(watched, "failed", str(error))
         short = self._budget is not None and self._budget.memory_level == "critical"
         if short and not watched.trimmed:
             for task in watched.tasks:
