@@ -62,12 +62,13 @@ def test_each_way_back_tells_the_same(vedette: Command, frames: Path) -> None:
         (["--full-frame"], "native"),
         (["--engine", "onnxruntime"], "native"),
         ([], "numpy"),
+        (["--full-frame", "--engine", "onnxruntime"], "numpy"),
     ):
         done = vedette("watch", frames, "--json", "--no-store", *switch, VEDETTE_BACKEND=backend)
         told = [json.loads(line) for line in done.stdout.decode().splitlines()]
         runs.append(sorted((event["frame"], event["event"], event["text"]) for event in told))
     assert runs[0]
-    assert runs[1:] == runs[:1] * 3
+    assert runs[1:] == runs[:1] * 4
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")

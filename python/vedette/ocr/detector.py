@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vedette import _native
-from vedette.image import Preprocess
 from vedette.model import ImageInput
+from vedette.ocr import kernels
 from vedette.ocr.geometry import Quads, sizes
 from vedette.ocr.network import Network
 
@@ -101,34 +100,25 @@ class Detector:
     def _find(self, framed: NDArray[np.uint8], height: int, width: int) -> Quads:
         """The lines of an image that the network sees at this size."""
         # The models were trained on what OpenCV reads, whose channels are the other way round.
-        prepare = _preparation(height, width, self._takes_images, self._threads)
-        prepared = prepare(framed[:, :, ::-1])
-        planes = prepared.transpose(0, 3, 1, 2) if self._takes_images else prepared
+        turned = framed[:, :, ::-1]
+        if self._takes_images:
+            planes: Any = kernels.stretched(turned, height, width, self._threads).transpose(0, 3, 1, 2)
+        else:
+            mean, deviation = NORMALISATION.mean, NORMALISATION.std
+            planes = kernels.normalised(turned, height, width, mean, deviation, self._threads)
         probabilities: NDArray[np.float32] = self._network(planes)[0, 0]
         options = self._options
-        quads, _ = _native.find_text_boxes(
+        quads = kernels.find_text_boxes(
             probabilities,
             options.threshold,
             options.box_threshold,
             options.unclip_ratio,
-            3.0,
             options.max_candidates,
             options.dilate,
         )
         rows, columns = probabilities.shape
         quads *= np.array([framed.shape[1] / columns, framed.shape[0] / rows], np.float32)
         return quads
-
-
-@lru_cache(maxsize=32)
-def _preparation(height: int, width: int, as_images: bool, threads: int) -> Preprocess:
-    """What makes frames the network's input: images, or normalised planes; kept, since it keeps its plans."""
-    if as_images:
-        return Preprocess(
-            (height, width), layout="NHWC", dtype="uint8", antialias=False, profile="opencv", threads=threads
-        )
-    mean, std = NORMALISATION.mean, NORMALISATION.std
-    return Preprocess((height, width), mean=mean, std=std, antialias=False, profile="opencv", threads=threads)
 
 
 def _within(quads: Quads, width: int, height: int) -> Quads:

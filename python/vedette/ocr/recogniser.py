@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from vedette import _native
 from vedette.errors import InvalidModelError
+from vedette.ocr import kernels
 from vedette.ocr.batches import plan_batches
 from vedette.ocr.ctc import alphabet, collapse
 from vedette.ocr.geometry import Quads, sizes
@@ -64,11 +64,11 @@ class Recogniser:
                 slots = np.empty((len(batch.lines), 3, HEIGHT, batch.width), np.float32)
                 lines = list(batch.lines)
                 chosen = [widths[line] for line in lines]
-                _native.crop_lines(image, quads[lines], chosen, slots, _MEAN, _DEVIATION, True, self._threads)
+                kernels.crop_lines(image, quads[lines], chosen, slots, _MEAN, _DEVIATION, self._threads)
             with watch.stage("recognise"):
                 probabilities = self._network(slots)
             with watch.stage("decode_text"):
-                classes, scores = _native.best_classes(probabilities, self._threads)
+                classes, scores = kernels.best_classes(probabilities, self._threads)
                 # The largest array there is; the next batch need not find it still here.
                 del probabilities
                 for i, line in enumerate(lines):
