@@ -4,6 +4,7 @@ import asyncio
 import os
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,8 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vedette.errors import InputError
-from vedette.runtime import Budget
+from vedette.runtime import Budget, effective_cores
+from vedette.runtime.affinity import allowed_cores
 from vedette.runtime.amounts import bytes_of, cores_of
+from vedette.runtime.line import Line, Turn
+from vedette.runtime.quota import quota_cores, usable_cores
 from vedette.runtime.target import CpuPressure, TargetPolicy, stalled_seconds
 
 
@@ -192,7 +196,7 @@ def test_coroutines_wait_in_line_with_threads_and_may_be_cancelled() -> None:
             await asyncio.sleep(0)
 
     async def main() -> None:
-        await asyncio.to_thread(budget._line.enter)
+        await asyncio.to_thread(budget._line.enter, Turn())
         tasks = [asyncio.create_task(work(number)) for number in range(5)]
         await asyncio.sleep(0)
         tasks[2].cancel()
@@ -204,25 +208,94 @@ def test_coroutines_wait_in_line_with_threads_and_may_be_cancelled() -> None:
     assert order == [0, 1, 3, 4]
 
 
-def test_threads_begin_first_come_first_served() -> None:
-    budget = Budget("100%", machine_cores=1)
-    order: list[int] = []
+def in_line(line: Line, count: int, work: Callable[[int, Turn], object]) -> list[threading.Thread]:
+    """Threads that wait in a line whose head is taken, in the order of their numbers."""
 
-    def work(number: int) -> None:
-        with budget.slice():
-            order.append(number)
+    def run(number: int) -> None:
+        turn = Turn()
+        line.enter(turn)
+        work(number, turn)
 
-    budget._line.enter()
     threads = []
-    for number in range(6):
-        threads.append(threading.Thread(target=work, args=(number,)))
+    for number in range(count):
+        threads.append(threading.Thread(target=run, args=(number,)))
         threads[-1].start()
-        while len(budget._line._waiting) <= number:
+        while len(line._waiting) <= number:
             pass
-    budget._line.leave()
+    return threads
+
+
+def test_threads_come_to_the_head_first_come_first_served() -> None:
+    line = Line()
+    line.enter(Turn())
+    order: list[int] = []
+    threads = in_line(line, 6, lambda number, _: (order.append(number), line.leave()))
+    line.leave()
     for thread in threads:
         thread.join()
     assert order == list(range(6))
+    assert line.is_empty
+    assert not line._taken
+
+
+def test_the_head_lets_in_those_who_came_first() -> None:
+    line = Line()
+    line.enter(Turn())
+    admitted: dict[int, float | None] = {}
+    threads = in_line(line, 3, lambda number, turn: admitted.update({number: turn.share}))
+    for number in range(2):
+        assert line.admit(number / 4)
+        threads[number].join()
+    assert admitted == {0: 0.0, 1: 0.25}
+    assert not line.is_empty
+    line.leave()
+    threads[2].join()
+    assert admitted[2] is None, "it is the head"
+    assert not line.admit(1.0)
+
+
+def test_slices_within_the_budget_do_not_wait_for_each_other_to_wake_up() -> None:
+    process = Process()
+    budget = budget_of(process, "0.5 cores")
+    held, began = threading.Event(), threading.Semaphore(0)
+
+    def work() -> None:
+        with budget.slice():
+            began.release()
+            held.wait(60)
+
+    budget._line.enter(Turn())
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for number, thread in enumerate(threads):
+        thread.start()
+        while len(budget._line._waiting) <= number:
+            pass
+    # Whoever is at the head begins, and has not left when the others begin too.
+    budget._begin()
+    for _ in threads:
+        assert began.acquire(timeout=60)
+    held.set()
+    for thread in threads:
+        thread.join()
+    assert budget.stats().slices == 5
+    assert budget._reserved_s == pytest.approx(0.0)
+
+
+def test_slices_beyond_the_budget_begin_one_by_one() -> None:
+    process = Process()
+    budget = budget_of(process, "0.5 cores")
+    for _ in range(50):
+        with budget.slice():
+            process.work(0.04)
+    budget._line.enter(Turn())
+    threads = in_line(budget._line, 3, lambda *_: budget._line.leave())
+    budget._wait_until_paid()
+    # All has been paid, and what the head will use is not there yet: nobody else begins.
+    budget._begin()
+    assert len(budget._line._waiting) == 3
+    budget._line.leave()
+    for thread in threads:
+        thread.join()
 
 
 def test_closing_lets_those_who_wait_go_on() -> None:
@@ -294,6 +367,52 @@ def test_waiting_for_cores_is_read_from_the_kernel_or_felt(tmp_path: Path) -> No
 )
 def test_amounts_of_cpu(text: str, cores: float) -> None:
     assert cores_of(text, 4) == cores
+
+
+@pytest.mark.parametrize(
+    ("groups", "files", "cores"),
+    [
+        ("0::/\n", {"cpu.max": "150000 100000"}, 1.5),
+        ("0::/user/app\n", {"user/cpu.max": "50000 100000", "user/app/cpu.max": "max 100000"}, 0.5),
+        ("0::/user/app\n", {"cpu.max": "300000 100000", "user/app/cpu.max": "200000 100000"}, 2.0),
+        ("0::/of/the/host\n", {"cpu.max": "25000 100000"}, 0.25),
+        (
+            "3:cpu,cpuacct:/app\n1:memory:/x\n",
+            {"cpu,cpuacct/app/cpu.cfs_quota_us": "250000", "cpu,cpuacct/app/cpu.cfs_period_us": "100000"},
+            2.5,
+        ),
+        ("1:cpu:/\n", {"cpu/cpu.cfs_quota_us": "-1", "cpu/cpu.cfs_period_us": "100000"}, None),
+        ("0::/\n", {"cpu.max": "max 100000"}, None),
+        ("0::/\n", {"cpu.max": "nonsense"}, None),
+        ("nonsense\n\n", {}, None),
+        ("0::/\n", {}, None),
+    ],
+)
+def test_quotas_of_cgroups(tmp_path: Path, groups: str, files: dict[str, str], cores: float | None) -> None:
+    (tmp_path / "proc/self").mkdir(parents=True)
+    (tmp_path / "proc/self/cgroup").write_text(groups)
+    for name, text in files.items():
+        file = tmp_path / "sys/fs/cgroup" / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text + "\n")
+    assert quota_cores(tmp_path) == cores
+    allowed = len(allowed_cores())
+    assert usable_cores(tmp_path) == (allowed if cores is None else min(cores, allowed))
+
+
+def test_without_cgroups_there_is_no_quota(tmp_path: Path) -> None:
+    assert quota_cores(tmp_path) is None
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux and Windows have affinity masks")
+def test_a_share_is_one_of_the_cores_in_the_affinity_mask() -> None:
+    cores = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(cores)})
+    try:
+        assert Budget("50%").stats().limit_cores == min(0.5, 0.5 * usable_cores())
+        assert effective_cores() == 1
+    finally:
+        os.sched_setaffinity(0, cores)
 
 
 @pytest.mark.parametrize("text", ["0%", "101%", "5 cores", "half", "", "25", "-3%", "1e9%", 0.25, 1])

@@ -21,8 +21,8 @@ from vedette import _native
 from vedette.errors import InputError
 from vedette.metrics import Buckets, Family, registry
 from vedette.runtime.amounts import bytes_of, cores_of
-from vedette.runtime.line import Line
-from vedette.runtime.machine import effective_cores
+from vedette.runtime.line import Line, Turn
+from vedette.runtime.quota import usable_cores
 from vedette.runtime.target import CpuPressure, TargetPolicy
 
 if TYPE_CHECKING:
@@ -105,7 +105,8 @@ class Budget:
     name
         What it is called in metrics.
     machine_cores
-        What 100 % stands for; the cores this process may use unless given.
+        What 100 % stands for; the cores this process may use unless given, by its affinity mask and the quota
+        of its cgroup, which may be a core and a half.
     clocks, sleep, pressure
         Wall and CPU clock in seconds, a sleep, and a measure of waiting, for tests without time.
 
@@ -129,7 +130,7 @@ class Budget:
         sleep: Callable[[float], object] | None = None,
         pressure: CpuPressure | None = None,
     ) -> None:
-        cores = effective_cores() if machine_cores is None else machine_cores
+        cores = usable_cores() if machine_cores is None else machine_cores
         self._limit = None if cpu is None else cores_of(cpu, cores)
         minimum = self._limit if minimum_cpu is None else cores_of(minimum_cpu, cores)
         if minimum is not None and (self._limit is None or minimum > self._limit):
@@ -358,6 +359,16 @@ class Budget:
             self._pressure.overslept(asked, actual)
 
     def _begin(self) -> float:
+        """Begin a slice at the head of the line, and those behind it that have nothing to wait for."""
+        share = self._set_aside()
+        while not self._line.is_empty and self._settle() <= 0:
+            following = self._set_aside()
+            if not self._line.admit(following):
+                self._give_back(following)
+                break
+        return share
+
+    def _set_aside(self) -> float:
         """Set aside what a slice typically uses, so that slices which wait begin one by one; returns that."""
         with self._lock:
             self._slices += 1
@@ -366,6 +377,13 @@ class Budget:
                 share = max(0.0, min(self._typical_s, 0.9 * _burst(self._target) - self._reserved_s))
             self._reserved_s += share
             return share
+
+    def _give_back(self, share: float | None) -> None:
+        """Take note that a slice for which something was set aside does not begin."""
+        if share is not None:
+            with self._lock:
+                self._slices -= 1
+                self._reserved_s = max(0.0, self._reserved_s - share)
 
     def _end(self, share: float, used: float) -> None:
         with self._lock:
@@ -389,13 +407,19 @@ class Slice:
     def __enter__(self) -> Self:
         budget = self._budget
         if not self._is_nested():
-            budget._line.enter()
+            turn = Turn()
             try:
-                budget._wait_until_paid()
-                self._share = budget._begin()
-            finally:
-                budget._line.leave()
-            self._enter()
+                budget._line.enter(turn)
+            except BaseException:
+                budget._give_back(turn.share)
+                raise
+            if turn.share is None:
+                try:
+                    budget._wait_until_paid()
+                    turn.share = budget._begin()
+                finally:
+                    budget._line.leave()
+            self._enter(turn.share)
         # A nested slice may run on another thread than the outer one.
         if budget._throttle is not None and not budget._closed.is_set():
             budget._throttle.enter()
@@ -411,13 +435,19 @@ class Slice:
     async def __aenter__(self) -> Self:
         budget = self._budget
         if not self._is_nested():
-            await budget._line.enter_async()
+            turn = Turn()
             try:
-                await budget._wait_until_paid_async()
-                self._share = budget._begin()
-            finally:
-                budget._line.leave()
-            self._enter()
+                await budget._line.enter_async(turn)
+            except BaseException:
+                budget._give_back(turn.share)
+                raise
+            if turn.share is None:
+                try:
+                    await budget._wait_until_paid_async()
+                    turn.share = budget._begin()
+                finally:
+                    budget._line.leave()
+            self._enter(turn.share)
         return self
 
     async def __aexit__(
@@ -429,7 +459,8 @@ class Slice:
         self._nested = id(self._budget) in _inside.get()
         return self._nested
 
-    def _enter(self) -> None:
+    def _enter(self, share: float) -> None:
+        self._share = share
         self._token = _inside.set(_inside.get() | {id(self._budget)})
         self._used = self._budget._clocks()[1]
 

@@ -8,71 +8,114 @@ from collections import deque
 from collections.abc import Callable
 
 
+class Turn:
+    """The place of one who waits."""
+
+    __slots__ = ("share", "wake")
+
+    def __init__(self) -> None:
+        self.share: float | None = None
+        """What this one was let in with by the one at the head; None where it is the head itself."""
+        self.wake: Callable[[], bool] = bool
+        """Tell the one who waits; False where nobody is there any more."""
+
+
 class Line:
-    """At most one is at its head; ``leave`` hands that to the one who has waited longest."""
+    """One at a time is at its head, and says who goes on: itself, and with ``admit`` those right behind it.
+
+    If each waited for the one before to wake up and leave, a line would move no faster than a busy machine
+    wakes threads one after the other.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._taken = False
-        self._waiting: deque[Callable[[], None]] = deque()
+        self._waiting: deque[Turn] = deque()
 
-    def enter(self) -> None:
-        """Wait, as a thread, for the head of the line."""
-        turn = threading.Lock()
-        turn.acquire()
-        if self._join(turn.release):
+    @property
+    def is_empty(self) -> bool:
+        """Whether nobody waits behind the head."""
+        return not self._waiting
+
+    def enter(self, turn: Turn) -> None:
+        """Wait, as a thread, for the head of the line or to be admitted."""
+        gate = threading.Lock()
+        gate.acquire()
+
+        def wake() -> bool:
+            gate.release()
+            return True
+
+        turn.wake = wake
+        if self._join(turn):
             return
         try:
-            turn.acquire()
+            gate.acquire()
         except BaseException:
-            self._give_up(turn.release)
+            self._give_up(turn)
             raise
 
-    async def enter_async(self) -> None:
-        """Wait, as a coroutine, for the head of the line."""
+    async def enter_async(self, turn: Turn) -> None:
+        """Wait, as a coroutine, for the head of the line or to be admitted."""
         loop = asyncio.get_running_loop()
-        turn = loop.create_future()
+        woken = loop.create_future()
 
         def tell() -> None:
-            if not turn.done():
-                turn.set_result(None)
+            if not woken.done():
+                woken.set_result(None)
 
-        def wake() -> None:
+        def wake() -> bool:
             try:
                 loop.call_soon_threadsafe(tell)
             except RuntimeError:
-                # The loop was closed under its coroutine: its turn is the next one's.
-                self.leave()
+                # The loop was closed under its coroutine.
+                return False
+            return True
 
-        if self._join(wake):
+        turn.wake = wake
+        if self._join(turn):
             return
         try:
-            await turn
+            await woken
         except BaseException:
-            self._give_up(wake)
+            self._give_up(turn)
             raise
 
-    def leave(self) -> None:
-        """Let the next one in."""
-        with self._lock:
-            if not self._waiting:
-                self._taken = False
-                return
-            wake = self._waiting.popleft()
-        wake()
+    def admit(self, share: float) -> bool:
+        """Let the next one go on with a share; False where nobody waits. For the one at the head."""
+        while True:
+            with self._lock:
+                if not self._waiting:
+                    return False
+                turn = self._waiting.popleft()
+                turn.share = share
+            if turn.wake():
+                return True
 
-    def _join(self, wake: Callable[[], None]) -> bool:
+    def leave(self) -> None:
+        """Let the next one be the head."""
+        while True:
+            with self._lock:
+                if not self._waiting:
+                    self._taken = False
+                    return
+                turn = self._waiting.popleft()
+            if turn.wake():
+                return
+
+    def _join(self, turn: Turn) -> bool:
         with self._lock:
             if not self._taken:
                 self._taken = True
                 return True
-            self._waiting.append(wake)
+            self._waiting.append(turn)
             return False
 
-    def _give_up(self, wake: Callable[[], None]) -> None:
+    def _give_up(self, turn: Turn) -> None:
         with self._lock:
-            if wake in self._waiting:
-                self._waiting.remove(wake)
+            if turn in self._waiting:
+                self._waiting.remove(turn)
                 return
         # The turn came at the same moment.
-        self.leave()
+        if turn.share is None:
+            self.leave()
