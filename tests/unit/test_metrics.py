@@ -4,6 +4,8 @@ import contextlib
 import http.client
 import json
 import os
+import re
+import signal
 import socket
 import stat
 import subprocess
@@ -74,6 +76,10 @@ def test_labels_are_bounded() -> None:
     assert len(family.samples) == MAX_SERIES + 1
     assert family.samples[(("user", "other"),)] == 9 * MAX_SERIES
     assert sum(value for value in family.samples.values() if isinstance(value, float)) == 10 * MAX_SERIES
+
+
+def test_of_no_values_every_quantile_is_zero() -> None:
+    assert Buckets().quantile(0.95) == 0.0
 
 
 @given(st.lists(st.floats(0, 20), min_size=1), st.floats(0.01, 0.99))
@@ -281,7 +287,61 @@ def test_top_says_what_is_missing(vedette: Command, tmp_path: Path) -> None:
     home = str(tmp_path / "nobody")
     done = vedette("top", VEDETTE_HOME=home)
     assert done.returncode == 1
-    assert b"no process serves metrics here; call vedette.metrics.serve()" in done.stderr
+    folder = os.path.join(home, "run")
+    said = f"no process serves metrics (nothing in {folder}); call vedette.metrics.serve() in it"
+    assert done.stderr.decode() == f"vedette: error: {said}\n"
     done = vedette("top", "1", VEDETTE_HOME=home)
-    assert b"process 1 does not answer" in done.stderr
+    assert done.stderr.decode() == f"vedette: error: process 1 serves no metrics, and {said}\n"
     assert vedette("top", "--interval", "0").returncode == 2
+    done = vedette("top", "127.0.0.1:9000")
+    assert done.returncode == 2
+    assert b"PID is the number of a process, got '127.0.0.1:9000'" in done.stderr
+
+
+def test_top_names_those_that_answer(vedette: Command, server: tuple[int, str]) -> None:
+    pid, home = server
+    done = vedette("top", "1", VEDETTE_HOME=home)
+    assert done.returncode == 1
+    assert done.stderr.decode() == f"vedette: error: process 1 serves no metrics; these do: {pid} (demo)\n"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such terminals")
+@pytest.mark.parametrize("columns", [30, 80])
+def test_top_fills_a_terminal_of_any_width(server: tuple[int, str], columns: int) -> None:
+    import fcntl
+    import pty
+    import struct
+    import termios
+
+    pid, home = server
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
+    environment = os.environ | {"VEDETTE_HOME": home, "TERM": "xterm", "NO_COLOR": "1"}
+    for name in ("COLUMNS", "LINES"):
+        environment.pop(name, None)
+    top = subprocess.Popen(
+        [sys.executable, "-m", "vedette", "top", str(pid), "--interval", "0.05"],
+        stdin=theirs,
+        stdout=theirs,
+        stderr=subprocess.PIPE,
+        env=environment,
+    )
+    os.close(theirs)
+    seen = b""
+    while seen.count(b"serving") < 3:
+        seen += os.read(ours, 1 << 16)
+    top.send_signal(signal.SIGINT)
+    assert top.stderr is not None
+    with contextlib.suppress(OSError):
+        # The screen is given back before the end.
+        while more := os.read(ours, 1 << 16):
+            seen += more
+    assert top.stderr.read() == b""
+    assert top.wait(20) == 130
+    top.stderr.close()
+    os.close(ours)
+    # Where the cursor goes home, a line ends as well.
+    plain = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", seen.decode().replace("\x1b[H", "\n"))
+    assert max(map(len, plain.replace("\r", "\n").splitlines())) <= columns
+    for wanted in ("budget", "batcher", "pipeline"):
+        assert wanted in plain

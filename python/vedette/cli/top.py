@@ -20,14 +20,16 @@ from vedette.errors import VedetteError
 from vedette.metrics import Buckets
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
+    from rich.console import Console, RenderableType
     from rich.table import Table
+
+_UNBOUNDED = 10_000
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of ``vedette top``."""
     parser.add_argument(
-        "pid", metavar="PID", nargs="?", type=int, help="the process; the only one unless given"
+        "pid", metavar="PID", nargs="?", type=_pid, help="the process; the only one unless given"
     )
     parser.add_argument("--interval", type=_seconds, default=1.0, metavar="SECONDS", help="between two looks")
     parser.add_argument("--once", action="store_true", help="show it once, and end")
@@ -53,16 +55,19 @@ def run(chosen: argparse.Namespace) -> int:
         return 0
     from rich.live import Live
 
-    with Live(_view(facts, None), console=console, auto_refresh=False, screen=True) as live:
+    with Live(_view(facts, None, console), console=console, auto_refresh=False, screen=True) as live:
         while True:
             time.sleep(chosen.interval)
             before, facts = facts, process.read()
-            live.update(_view(facts, before), refresh=True)
+            live.update(_view(facts, before, console), refresh=True)
 
 
 def _print(facts: dict[str, Any], before: dict[str, Any] | None) -> None:
+    from rich.console import Console
+
+    console = Console()
     for part in tables(facts, before):
-        print_table(part)
+        print_table(_fitting(part, console) if console.is_terminal else part)
     sys.stdout.flush()
 
 
@@ -76,25 +81,49 @@ def _seconds(text: str) -> float:
     return seconds
 
 
+def _pid(text: str) -> int:
+    if not (text.isascii() and text.isdecimal()):
+        raise argparse.ArgumentTypeError(f"PID is the number of a process, got {text!r}")
+    return int(text)
+
+
 def _choose(pid: int | None) -> metrics.Process:
     found = list(metrics.processes())
-    if pid is not None:
-        found = [process for process in found if process.pid == pid]
-    if len(found) == 1:
-        return found[0]
     if not found:
-        which = "no process" if pid is None else f"process {pid} does not answer: none"
-        raise VedetteError(f"{which} serves metrics here; call vedette.metrics.serve() in it")
+        asked = "" if pid is None else f"process {pid} serves no metrics, and "
+        raise VedetteError(
+            f"{asked}no process serves metrics (nothing in {metrics.folder()}); "
+            "call vedette.metrics.serve() in it"
+        )
+    chosen = [process for process in found if pid in (None, process.pid)]
+    if len(chosen) == 1:
+        return chosen[0]
     names = ", ".join(f"{process.pid} ({process.name})" for process in found)
+    if pid is not None:
+        raise VedetteError(f"process {pid} serves no metrics; these do: {names}")
     raise VedetteError(f"{len(found)} processes serve metrics; name one of them: {names}")
 
 
-def _view(facts: dict[str, Any], before: dict[str, Any] | None) -> RenderableType:
+def _view(facts: dict[str, Any], before: dict[str, Any] | None, console: Console) -> RenderableType:
     from rich.console import Group
     from rich.text import Text
 
     title = Text(f"{facts['name']} ({facts['pid']}), serving for {facts['age_s']:.0f} s", style="bold")
-    return Group(title, Text(), *tables(facts, before))
+    return Group(title, Text(), *(_fitting(part, console) for part in tables(facts, before)))
+
+
+def _fitting(made: Table, console: Console) -> Table:
+    """The table, or where the terminal is too narrow for it, the same with its columns as rows."""
+    from rich.measure import Measurement
+
+    if Measurement.get(console, console.options.update(width=_UNBOUNDED), made).maximum <= console.width:
+        return made
+    first, *others = made.columns
+    owners = list(map(str, first.cells))
+    turned = table(str(first.header), *owners, right=tuple(owners))
+    for column in others:
+        turned.add_row(str(column.header), *column.cells)
+    return turned
 
 
 class _Reading:

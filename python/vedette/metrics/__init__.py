@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from vedette.metrics.registry import Buckets, Family, Metric, Registry, registry
 
 if TYPE_CHECKING:
-    from vedette.metrics.endpoint import Endpoint, Process, processes, serve
+    from vedette.metrics.endpoint import Endpoint, Process, folder, processes, serve
 
 __all__ = [
     "Buckets",
@@ -17,6 +17,7 @@ __all__ = [
     "Metric",
     "Process",
     "Registry",
+    "folder",
     "processes",
     "registry",
     "serve",
@@ -25,7 +26,7 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     # Whatever has metrics imports this package; few processes answer questions.
-    if name not in {"Endpoint", "Process", "processes", "serve"}:
+    if name not in {"Endpoint", "Process", "folder", "processes", "serve"}:
         raise AttributeError(f"module 'vedette.metrics' has no attribute {name!r}")
     value = getattr(importlib.import_module("vedette.metrics.endpoint"), name)
     globals()[name] = value

@@ -22,7 +22,7 @@ from vedette import hub
 from vedette.errors import VedetteError
 from vedette.metrics.registry import Family, Registry, registry, to_json
 
-__all__ = ["Endpoint", "Process", "processes", "serve"]
+__all__ = ["Endpoint", "Process", "folder", "processes", "serve"]
 
 _MAX_REQUEST = 8192
 _TIMEOUT_S = 2.0
@@ -43,7 +43,7 @@ class Endpoint:
         self._socket = socket.create_server(("127.0.0.1", port))
         self.port: int = self._socket.getsockname()[1]
         self.name = name or Path(sys.argv[0] or "python").name
-        self.file = _folder() / f"{os.getpid()}.json"
+        self.file = folder() / f"{os.getpid()}.json"
         self._write_file()
         self._thread = threading.Thread(target=self._answer_all, name="vedette-metrics", daemon=True)
         self._thread.start()
@@ -197,7 +197,7 @@ def serve(*, port: int = 0, name: str | None = None) -> Endpoint:
 
 def processes() -> Iterator[Process]:
     """The processes of this user that answer; files of those that have ended are removed."""
-    for file in sorted(_folder().glob("*.json")):
+    for file in sorted(folder().glob("*.json")):
         try:
             facts = json.loads(file.read_text(encoding="utf-8"))
             found = Process(int(facts["pid"]), str(facts["name"]), int(facts["port"]), facts["token"], file)
@@ -222,7 +222,8 @@ def _is_alive(pid: int) -> bool:
     return True
 
 
-def _folder() -> Path:
+def folder() -> Path:
+    """Where processes that answer leave word of it."""
     return hub.home() / "run"
 
 

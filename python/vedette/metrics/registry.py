@@ -46,6 +46,8 @@ class Buckets:
 
     def quantile(self, share: float) -> float:
         """A value that this share of all stay below, as far as the bounds tell; 0 where there are none."""
+        if self.count == 0:
+            return 0.0
         wanted, seen, low = share * self.count, 0, 0.0
         for bound, count in zip(self.bounds, self.counts, strict=False):
             if count and seen + count >= wanted:
