@@ -22,7 +22,7 @@ SETTLE_S = 2.0
 STEP_S = 0.5
 SHARES = (5, 25, 60)
 QUIET_CORES = 0.1
-"""What other programs may use of the machine before a measurement is made anew."""
+"""What other programs may use of the machine and leave it quiet."""
 TRIES = 3
 ROOT = Path(__file__).parent.parent
 
@@ -135,11 +135,12 @@ def measure(kind: str, share: float, seconds: float, *, compete: bool) -> dict[s
 
 
 def undisturbed(kind: str, share: float, seconds: float, *, compete: bool) -> dict[str, Any]:
-    """The same, measured anew where others used the machine meanwhile: the run with the fewest of them."""
-    records: list[dict[str, Any]] = []
-    while not records or (records[-1]["others_cores"] > QUIET_CORES and len(records) < TRIES):
-        records.append(measure(kind, share, seconds, compete=compete))
-    return min(records, key=lambda record: float(record["others_cores"]))
+    """The same, measured anew where the machine gave no more because other programs used it."""
+    for _ in range(TRIES):
+        record = measure(kind, share, seconds, compete=compete)
+        if not (record["starved"] and record["others_cores"] > QUIET_CORES):
+            break
+    return record
 
 
 def machine_busy_s() -> float:
@@ -200,7 +201,8 @@ def main() -> None:
                 record = undisturbed(kind, share, chosen.seconds, compete=compete)
                 records.append(record)
                 print(line(record), flush=True)
-    plot(records, chosen.plot)
+                # What there is so far: a long run may be broken off.
+                plot(records, chosen.plot)
 
 
 def line(record: dict[str, Any]) -> str:
