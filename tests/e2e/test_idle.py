@@ -4,6 +4,9 @@ import os
 import subprocess
 import sys
 
+import pytest
+from bench.flow import idle_process
+
 # Twice as many threads as cores, so that workers exist and have work even on one core.
 CODE = """
 import time, numpy as np, vedette
@@ -25,3 +28,12 @@ def test_threads_sleep_between_runs() -> None:
     )
     # One percent of a core; a worker that spun would take a hundred.
     assert float(done.stdout) < 0.01
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="wakeups are counted in Linux's files")
+def test_with_one_of_everything_no_thread_wakes_up() -> None:
+    share, wakeups, watch = idle_process(1.0)
+    # Percent of a core; a thread that looked every millisecond would take more.
+    assert share.measured < 1.0
+    assert wakeups.measured == 0, wakeups.note
+    assert watch.measured <= 2
