@@ -14,7 +14,7 @@ import asyncio, concurrent.futures, gc, json, os, random, threading, time
 from collections import Counter
 import numpy as np
 import vedette as vd
-from vedette.runtime.budget import resident_bytes
+from vedette.runtime.resident import resident_bytes
 
 chance = random.Random(7)
 config = vd.batching.BatchConfig(max_batch_size=16, max_queue_size=500, max_concurrency=2, max_wait_ms=0.5)

@@ -220,6 +220,19 @@ def test_what_the_system_cannot_do_is_refused() -> None:
         Runtime(0)
 
 
+def test_other_systems_choose_or_refuse(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(affinity.os, "cpu_count", lambda: 4)
+    monkeypatch.setattr(affinity.sys, "platform", "win32")
+    assert affinity.worker_cores("compact", 6) == [[0], [1], [2], [3], [0], [1]]
+    assert affinity.worker_cores([3, 1], 2) == [[3], [1]]
+    with pytest.raises(InputError, match=r"some of the cores \[0, 1, 2, 3\] of this process, got \[4\]"):
+        affinity.worker_cores([4], 1)
+    monkeypatch.setattr(affinity.sys, "platform", "darwin")
+    assert affinity.worker_cores(None, 2) is None
+    with pytest.raises(InputError, match="darwin does not let threads choose their cores"):
+        affinity.worker_cores("spread", 2)
+
+
 def test_orders_of_cores(tmp_path: Path) -> None:
     # Two packages of two cores with two hardware threads each; siblings are n and n + 4.
     for core in range(8):

@@ -15,7 +15,6 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 from vedette import hub
@@ -76,9 +75,7 @@ class Endpoint:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def _answer_all(self) -> None:
@@ -231,7 +228,7 @@ def _process_families() -> Iterator[Family]:
     yield Family("vedette_process_cpu_seconds_total", "counter", "CPU time of all threads").add(
         time.process_time()
     )
-    from vedette.runtime.budget import resident_bytes
+    from vedette.runtime.resident import resident_bytes
 
     resident = resident_bytes()
     if resident is not None:

@@ -13,8 +13,6 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar, Token
 from dataclasses import dataclass
-from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, ParamSpec, Self, TypeVar, cast
 
 from vedette import _native
@@ -23,6 +21,7 @@ from vedette.metrics import Buckets, Family, registry
 from vedette.runtime.amounts import bytes_of, cores_of
 from vedette.runtime.line import Line, Turn
 from vedette.runtime.quota import usable_cores
+from vedette.runtime.resident import resident_bytes
 from vedette.runtime.target import CpuPressure, TargetPolicy
 
 if TYPE_CHECKING:
@@ -288,9 +287,7 @@ class Budget:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def __repr__(self) -> str:
@@ -425,9 +422,7 @@ class Slice:
             budget._throttle.enter()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         if self._budget._throttle is not None:
             self._budget._throttle.leave()
         self._leave()
@@ -450,9 +445,7 @@ class Slice:
             self._enter(turn.share)
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         self._leave()
 
     def _is_nested(self) -> bool:
@@ -486,14 +479,3 @@ if hasattr(os, "register_at_fork"):
 
 def _burst(cores: float) -> float:
     return min(_BURST_S, _BURST_SHARE * WINDOW_S * cores)
-
-
-def resident_bytes() -> int | None:
-    """Physical memory of this process, where the system says so in files (Linux)."""
-    try:
-        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
-    except (OSError, ValueError, IndexError):
-        return None
-    import resource
-
-    return pages * resource.getpagesize()

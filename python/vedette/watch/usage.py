@@ -6,7 +6,7 @@ import time
 from collections import deque
 from typing import Any
 
-from vedette.runtime.budget import resident_bytes
+from vedette.runtime.resident import resident_bytes
 from vedette.watch.health import StageClock
 
 __all__ = ["Usage"]
