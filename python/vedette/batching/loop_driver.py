@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Hashable, Iterator
 from typing import Any
 
-from vedette.batching.policy import Batch, BatchPolicy
+from vedette.batching.policy import Batch, BatchPolicy, Place
 from vedette.batching.processing import Processing
 from vedette.batching.statistics import Tally
 from vedette.errors import ClosedError, DeadlineError, QueueFullError
@@ -14,27 +14,12 @@ from vedette.metrics import Family, registry
 from vedette.runtime.pool import Runtime
 
 
-class ItemFuture(asyncio.Future[Any]):
+class ItemFuture(Place, asyncio.Future[Any]):
     """The result of an item, and its place in the policy, in one object: there is one for every item."""
 
-    __slots__ = ("arrived", "deadline", "driver", "group", "item", "priority", "waiting")
-
-    def __init__(
-        self,
-        driver: LoopDriver,
-        item: Any,
-        group: Hashable,
-        priority: int,
-        deadline: float | None,
-    ) -> None:
+    def __init__(self, driver: LoopDriver) -> None:
         super().__init__(loop=driver.loop)
         self.driver = driver
-        self.item = item
-        self.group = group
-        self.priority = priority
-        self.deadline = deadline
-        self.waiting = False
-        self.arrived = 0.0
 
     def cancel(self, msg: Any | None = None) -> bool:
         """Cancel; an item that waits is dropped at once and makes room."""
@@ -78,7 +63,8 @@ class LoopDriver:
         group = None if self._group_by is None else self._group_by(item)
         hash(group)
         now = self.loop.time()
-        future = ItemFuture(self, item, group, priority, None if timeout_s is None else now + timeout_s)
+        future = ItemFuture(self)
+        future.hold(item, group, priority, None if timeout_s is None else now + timeout_s)
         if not self.policy.submit(now, future):
             raise QueueFullError(f"{self.policy.queued} items wait already (max_queue_size); try again later")
         self._step_soon()

@@ -10,7 +10,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from itertools import count
-from typing import Any, Protocol
+from typing import Any
 
 from vedette.errors import InputError
 
@@ -66,14 +66,24 @@ class BatchConfig:
         return tuple(sorted({*sizes, self.max_batch_size}, reverse=True))
 
 
-class Entry(Protocol):
-    """An item that waits. The policy writes ``waiting``, the driver the rest."""
+class Place:
+    """An item and where it stands, which each driver's future is; the policy writes the last two."""
 
+    item: Any
     group: Hashable
     priority: int
-    arrived: float
     deadline: float | None
+    arrived: float
     waiting: bool
+
+    def hold(self, item: Any, group: Hashable, priority: int, deadline: float | None) -> None:
+        """Take an item that has not been submitted yet."""
+        self.item = item
+        self.group = group
+        self.priority = priority
+        self.deadline = deadline
+        self.arrived = 0.0
+        self.waiting = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Hashable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import Future
 from typing import Any, Generic, TypeVar
 
-from vedette.batching.policy import Batch, BatchPolicy
+from vedette.batching.policy import Batch, BatchPolicy, Place
 from vedette.batching.processing import Processing
 from vedette.batching.statistics import BatcherStats, Tally
 from vedette.errors import ClosedError, DeadlineError, QueueFullError
@@ -18,25 +18,12 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
-class _ItemFuture(Future[Any]):
+class _ItemFuture(Place, Future[Any]):
     """The result of an item, and its place in the policy."""
 
-    def __init__(
-        self,
-        batcher: ThreadBatcher[Any, Any],
-        item: Any,
-        group: Hashable,
-        priority: int,
-        deadline: float | None,
-    ) -> None:
+    def __init__(self, batcher: ThreadBatcher[Any, Any]) -> None:
         super().__init__()
         self.batcher = batcher
-        self.item = item
-        self.group = group
-        self.priority = priority
-        self.deadline = deadline
-        self.waiting = False
-        self.arrived = 0.0
 
     def cancel(self) -> bool:
         """Cancel unless the item runs; it is dropped at once and makes room."""
@@ -67,30 +54,14 @@ class ThreadBatcher(Generic[T, R]):
         registry().track(self)
 
     def submit(self, item: T, *, priority: int = 0, timeout_ms: float | None = None) -> Future[R]:
-        """Queue an item, from any thread.
-
-        Parameters
-        ----------
-        item
-            Whatever ``process`` takes.
-        priority
-            Lower runs first; within one priority, items run in the order in which they came.
-        timeout_ms
-            How long the item may wait before it is refused with ``DeadlineError``.
-
-        Raises
-        ------
-        QueueFullError
-            ``max_queue_size`` items wait already.
-        ClosedError
-            The batcher has been shut down.
-        """
+        """Queue an item, from any thread; with the parameters and errors of ``DynamicBatcher.submit``."""
         group_by = self._policy.config.group_by
         group = None if group_by is None else group_by(item)
         hash(group)
         now = time.monotonic()
         deadline = None if timeout_ms is None else now + timeout_ms / 1e3
-        future = _ItemFuture(self, item, group, priority, deadline)
+        future = _ItemFuture(self)
+        future.hold(item, group, priority, deadline)
         with self._changed:
             if self._policy.draining:
                 raise ClosedError("the batcher has been shut down; make a new one")
