@@ -1,6 +1,5 @@
 use super::Plan;
 use crate::Frame;
-use std::ops::Range;
 
 /// Most layers of one image: three planes, and one to spare for alpha.
 pub const MAX_LAYERS: usize = 4;
@@ -24,9 +23,9 @@ impl Layer<'_> {
         self.planes.iter().flatten().max().map_or(0, |plane| plane + 1)
     }
 
-    /// Bytes of the pixels `columns` of a row, up to the last that belongs to the image.
-    pub(super) fn row_len(&self, columns: &Range<usize>) -> usize {
-        if columns.is_empty() { 0 } else { (columns.len() - 1) * self.step + self.frame.channels() }
+    /// Bytes of so many pixels side by side, up to the last that belongs to the image.
+    pub(super) fn row_len(&self, pixels: usize) -> usize {
+        if pixels == 0 { 0 } else { (pixels - 1) * self.step + self.frame.channels() }
     }
 }
 

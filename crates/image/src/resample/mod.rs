@@ -7,6 +7,7 @@
 //! and every split over threads gives the same bits.
 
 mod cache;
+mod compact;
 mod float;
 mod image;
 mod kernels;
@@ -25,6 +26,7 @@ pub use taps::{Edge, Filter, Sampling, Taps};
 
 pub(crate) use kernels::interleave;
 
+use compact::Compact;
 use plan::{HorizontalPlan, VerticalPlan};
 use std::cell::RefCell;
 use std::ops::Range;
@@ -36,6 +38,7 @@ pub struct Plan {
     vertical: VerticalPlan,
     horizontal: HorizontalPlan,
     columns: Range<usize>,
+    compact: Option<Compact>,
     fraction: u32,
 }
 
@@ -45,12 +48,11 @@ impl Plan {
         let used = columns.used();
         // 255 with seven fraction bits just fits 15 bits; a filter that overshoots leaves one bit for it.
         let fraction = if sampling.overshoots() { 6 } else { 7 };
-        Plan {
-            vertical: VerticalPlan::new(rows, fraction),
-            horizontal: HorizontalPlan::new(columns, used.start),
-            columns: used,
-            fraction,
-        }
+        let (compact, horizontal) = match Compact::new(columns) {
+            Some((compact, taps)) => (Some(compact), HorizontalPlan::new(&taps, 0)),
+            None => (None, HorizontalPlan::new(columns, used.start)),
+        };
+        Plan { vertical: VerticalPlan::new(rows, fraction), horizontal, columns: used, compact, fraction }
     }
 
     /// Fraction bits of the results.
@@ -66,6 +68,11 @@ impl Plan {
     /// Columns of the output.
     pub fn width(&self) -> usize {
         self.horizontal.output
+    }
+
+    /// Samples of a row that take part in the passes.
+    fn samples(&self) -> usize {
+        self.compact.as_ref().map_or(self.columns.len(), Compact::len)
     }
 }
 
@@ -143,19 +150,28 @@ fn resample_layer(
     let plan = layer.plan;
     let (start, count) = plan.vertical.rows(y);
     let channels = layer.step;
-    let pixels = plan.columns.len();
+    let pixels = plan.samples();
     // The last pixel may end before its step does.
-    let len = layer.row_len(&plan.columns);
+    let len = layer.row_len(pixels);
     scratch.rows.clear();
-    if layer.staged {
+    if layer.staged || plan.compact.is_some() {
         let held = plan.vertical.widest();
+        let pitch = len + compact::SLACK;
         let ring = &mut scratch.staged[index];
-        grow(ring, held * len);
+        grow(ring, held * pitch);
+        let ahead = plan.vertical.rows((y + 1).min(plan.height() - 1)).0 - start;
         for row in start.max(*staged_end)..start + count {
-            layer.frame.gather_row(row, plan.columns.start, &mut ring[row % held * len..][..len]);
+            let to = &mut ring[row % held * pitch..][..pitch];
+            match &plan.compact {
+                Some(compact) => {
+                    let ahead = (row + ahead).min(layer.frame.height() - 1);
+                    compact.gather(layer, row, ahead, to);
+                }
+                None => layer.frame.gather_row(row, plan.columns.start, &mut to[..len]),
+            }
         }
         *staged_end = start + count;
-        scratch.rows.extend((start..start + count).map(|row| ring[row % held * len..].as_ptr()));
+        scratch.rows.extend((start..start + count).map(|row| ring[row % held * pitch..].as_ptr()));
     } else {
         let offset = plan.columns.start * channels;
         scratch.rows.extend((start..start + count).map(|row| layer.frame.row_ptr(row).wrapping_add(offset)));

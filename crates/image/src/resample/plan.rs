@@ -162,7 +162,7 @@ impl HorizontalPlan {
             chunk,
             chunks,
             output: taps.len(),
-            padded_input: taps.used().len() + (chunks * chunk).max(WINDOW),
+            padded_input: taps.used().end - skip + (chunks * chunk).max(WINDOW),
             identity: taps.is_identity(),
         };
         for x in 0..taps.len() {

@@ -210,6 +210,24 @@ impl Taps {
         taps
     }
 
+    /// The same weights over only the samples that count: position `i` has samples `i * widest()` and on for its own,
+    /// which are those of this axis from the `i`th start returned.
+    ///
+    /// # Panics
+    /// Where the input has fewer samples than the widest position.
+    pub fn compacted(&self) -> (Vec<u32>, Taps) {
+        let widest = self.widest();
+        assert!(widest <= self.input);
+        let mut taps = Taps { input: self.len() * widest, positions: Vec::new(), ..self.clone() };
+        let mut starts = Vec::with_capacity(self.len());
+        for (i, position) in self.positions.iter().enumerate() {
+            let start = position.start.min(self.input - widest);
+            starts.push(start as u32);
+            taps.positions.push(Position { start: i * widest + position.start - start, ..*position });
+        }
+        (starts, taps)
+    }
+
     /// Whether position `i` is sample `i` alone.
     pub fn is_identity(&self) -> bool {
         self.len() == self.input

@@ -1,0 +1,88 @@
+//! Rows of which few samples count, as when a picture shrinks without antialiasing: the samples of each output are
+//! brought together first, and the passes run over them alone.
+
+use super::layer::Layer;
+use super::taps::Taps;
+
+/// Bytes a gathered row may be written past its end.
+pub const SLACK: usize = 16;
+
+/// Widest output whose samples are brought together: of pixels of four bytes, they fill one register.
+const WIDEST: usize = 4;
+
+/// How many samples must be left out for each that counts.
+const SPARSE: usize = 2;
+
+/// Where the samples of each output start in a row.
+#[derive(Debug)]
+pub struct Compact {
+    starts: Vec<u32>,
+    widest: usize,
+}
+
+impl Compact {
+    /// The places of the samples of these taps, and the taps over what is gathered, where gathering pays.
+    pub fn new(columns: &Taps) -> Option<(Compact, Taps)> {
+        let widest = columns.widest();
+        if widest > WIDEST || columns.len() * widest * SPARSE > columns.used().len() {
+            return None;
+        }
+        let (starts, taps) = columns.compacted();
+        Some((Compact { starts, widest }, taps))
+    }
+
+    /// Samples of a gathered row.
+    pub fn len(&self) -> usize {
+        self.starts.len() * self.widest
+    }
+
+    /// Brings the samples of a row together in `out`, and those of row `ahead` into the cache: rows that are left out in
+    /// between hide from the processor where it goes next.
+    ///
+    /// # Panics
+    /// Where `out` does not end [`SLACK`] bytes behind them.
+    pub fn gather(&self, layer: &Layer<'_>, y: usize, ahead: usize, out: &mut [u8]) {
+        assert!(out.len() >= layer.row_len(self.len()) + SLACK);
+        if layer.staged {
+            let pixels = out.chunks_exact_mut(self.widest * layer.step);
+            for (&start, samples) in self.starts.iter().zip(pixels) {
+                layer.frame.gather_row(y, start as usize, samples);
+            }
+        } else if layer.row_len(self.widest) <= 8 {
+            self.copy::<8>(layer, y, ahead, out);
+        } else {
+            self.copy::<16>(layer, y, ahead, out);
+        }
+    }
+
+    /// Copies `N` bytes an output, of which those of its samples count: the rest lies under the next output's.
+    fn copy<const N: usize>(&self, layer: &Layer<'_>, y: usize, ahead: usize, out: &mut [u8]) {
+        let (row, next) = (layer.frame.row_ptr(y), layer.frame.row_ptr(ahead));
+        let (step, pitch) = (layer.step, self.widest * layer.step);
+        let (readable, samples) = (layer.row_len(layer.frame.width()), layer.row_len(self.widest));
+        for (i, &start) in self.starts.iter().enumerate() {
+            let from = start as usize * step;
+            prefetch(next.wrapping_add(from));
+            // SAFETY: the taps keep `widest` samples from `start` on within the row, which has `readable` bytes, and the
+            // output has room for `SLACK`, at least `N`, bytes from the last sample on.
+            unsafe {
+                let (source, target) = (row.add(from), out.as_mut_ptr().add(i * pitch));
+                if from + N <= readable {
+                    std::ptr::copy_nonoverlapping(source, target, N);
+                } else {
+                    std::ptr::copy_nonoverlapping(source, target, samples);
+                }
+            }
+        }
+    }
+}
+
+#[inline(always)]
+fn prefetch(place: *const u8) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: SSE is part of x86-64, and a prefetch of any address is harmless.
+    unsafe {
+        std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(place.cast());
+    }
+    let _ = place;
+}
