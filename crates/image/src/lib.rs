@@ -15,6 +15,9 @@ pub mod warp;
 
 mod error;
 mod frame;
+mod interleaved;
+#[cfg(target_arch = "x86_64")]
+mod registers;
 mod view;
 
 pub use error::ImageError;

@@ -113,8 +113,6 @@ fn gray_row<T: Luma>(
     scratch: &mut Vec<T>,
     out: &mut [T],
 ) {
-    #[allow(unused_mut, reason = "only vector levels move on")]
-    let mut done = 0;
     #[cfg(target_arch = "x86_64")]
     if size_of::<T>() == 1 && isa.level() >= Level::Avx2 && weights.shift <= 16 {
         let [_, pixel, channel] = image.strides();
@@ -122,21 +120,22 @@ fn gray_row<T: Luma>(
         if (pixel == 3 || pixel == 4) && (channel == 1 || reversed) {
             // SAFETY: T is u8; the first byte of a pixel is its first or, reversed, its third channel, and all pixels
             // but the last have `pixel` bytes of their own.
-            done = unsafe {
+            unsafe {
                 let first = image.row_ptr(y).cast::<u8>().wrapping_offset(if reversed { -2 } else { 0 });
-                x86::gray(isa, first, pixel as usize, reversed, weights, out.len(), out.as_mut_ptr().cast())
-            };
+                x86::gray(isa, first, pixel as usize, reversed, weights, out.len(), out.as_mut_ptr().cast());
+            }
+            return;
         }
     }
     let channels = image.channels();
     if image.has_packed_rows() {
         let row = image.row(y, scratch);
-        for (value, pixel) in out[done..].iter_mut().zip(row[done * channels..].chunks_exact(channels)) {
+        for (value, pixel) in out.iter_mut().zip(row.chunks_exact(channels)) {
             *value = T::luma(weights, [pixel[0], pixel[1], pixel[2]]);
         }
         return;
     }
-    for (x, value) in out.iter_mut().enumerate().skip(done) {
+    for (x, value) in out.iter_mut().enumerate() {
         // SAFETY: the output is as wide as the image.
         let rgb = [0, 1, 2].map(|channel| unsafe { image.get_unchecked(y, x, channel) });
         *value = T::luma(weights, rgb);

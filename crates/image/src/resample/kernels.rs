@@ -6,6 +6,8 @@ use vedette_simd::{Isa, Level};
 
 #[cfg(target_arch = "x86_64")]
 use super::x86;
+#[cfg(target_arch = "x86_64")]
+use vedette_simd::{Avx2, Avx512, call_avx2, call_avx512};
 
 /// The weighted sum of `rows` (an even number of them, the missing one repeated) for `out.len()` columns.
 ///
@@ -16,17 +18,17 @@ pub unsafe fn vertical(isa: Isa, rows: &[*const u8], weights: RowWeights<'_>, ou
     let (len, target) = (out.len(), out.as_mut_ptr());
     // SAFETY: the level is there; rows and output are `len` long.
     let done = unsafe {
-        match (isa.level(), weights.bytes) {
+        match isa.level() {
             #[cfg(target_arch = "x86_64")]
-            (Level::Avx512, Some(bytes)) => {
-                x86::vertical_narrow_avx512(rows, bytes, weights.shift, len, target)
-            }
+            Level::Avx512 => call_avx512(
+                #[inline(always)]
+                || x86::vertical::<Avx512>(rows, weights, len, target),
+            ),
             #[cfg(target_arch = "x86_64")]
-            (Level::Avx512, None) => x86::vertical_wide_avx512(rows, weights, len, target),
-            #[cfg(target_arch = "x86_64")]
-            (Level::Avx2, Some(bytes)) => x86::vertical_narrow_avx2(rows, bytes, weights.shift, len, target),
-            #[cfg(target_arch = "x86_64")]
-            (Level::Avx2, None) => x86::vertical_wide_avx2(rows, weights, len, target),
+            Level::Avx2 => call_avx2(
+                #[inline(always)]
+                || x86::vertical::<Avx2>(rows, weights, len, target),
+            ),
             _ => 0,
         }
     };

@@ -1,0 +1,190 @@
+//! Registers of bytes at the x86 levels, for kernels that are the same at each but for the width.
+
+use std::arch::x86_64::*;
+use vedette_simd::{Avx2, Avx512};
+
+/// The instructions on whole registers of integers. Where one works on lanes of 128 bits, so does the wider one.
+///
+/// Every method is `#[inline(always)]` and must be reached from inside [`vedette_simd::call_avx2`] or
+/// [`vedette_simd::call_avx512`], whichever the level is.
+pub trait Registers {
+    /// A register.
+    type V: Copy;
+    /// Its bytes.
+    const BYTES: usize;
+
+    /// # Safety
+    /// A register's bytes must be readable.
+    unsafe fn load(from: *const u8) -> Self::V;
+    /// # Safety
+    /// A register's bytes must be writable.
+    unsafe fn store(to: *mut u8, value: Self::V);
+    /// Sixteen bytes in every lane.
+    fn lanes(bytes: &[i8; 16]) -> Self::V;
+    fn splat16(value: i16) -> Self::V;
+    fn splat32(value: i32) -> Self::V;
+    fn add16(a: Self::V, b: Self::V) -> Self::V;
+    fn add32(a: Self::V, b: Self::V) -> Self::V;
+    /// Shifts right, the sign going along.
+    fn shift16(a: Self::V, count: u32) -> Self::V;
+    /// As [`shift16`](Self::shift16), of 32 bits.
+    fn shift32(a: Self::V, count: u32) -> Self::V;
+    /// Sums of two neighbouring products of 16 bits.
+    fn madd(a: Self::V, b: Self::V) -> Self::V;
+    /// Sums of two neighbouring products of an unsigned and a signed byte.
+    fn maddubs(a: Self::V, b: Self::V) -> Self::V;
+    fn unpack_low8(a: Self::V, b: Self::V) -> Self::V;
+    fn unpack_high8(a: Self::V, b: Self::V) -> Self::V;
+    /// 32 bits to 16, saturating.
+    fn pack32(a: Self::V, b: Self::V) -> Self::V;
+    /// 16 bits to unsigned bytes, saturating.
+    fn pack16(a: Self::V, b: Self::V) -> Self::V;
+    /// Bytes of each lane by index; a negative index gives zero.
+    fn shuffle(a: Self::V, indices: Self::V) -> Self::V;
+    /// Groups of 32 bits from anywhere, by the index in each place.
+    fn permute32(a: Self::V, indices: Self::V) -> Self::V;
+    /// Lanes of both in turn: the first half of `a, b, a, b, ...`, and the second.
+    fn zip_lanes(a: Self::V, b: Self::V) -> [Self::V; 2];
+}
+
+/// Methods that are one intrinsic each.
+macro_rules! intrinsics {
+    ($vector:ty: $($name:ident($($argument:ident),+) = $intrinsic:ident;)*) => {
+        $(
+            #[inline(always)]
+            fn $name($($argument: $vector),+) -> $vector {
+                // SAFETY: reached only where the level is there, as the trait demands.
+                unsafe { $intrinsic($($argument),+) }
+            }
+        )*
+    };
+}
+
+impl Registers for Avx2 {
+    type V = __m256i;
+    const BYTES: usize = 32;
+
+    #[inline(always)]
+    unsafe fn load(from: *const u8) -> __m256i {
+        // SAFETY: as the caller grants.
+        unsafe { _mm256_loadu_si256(from.cast()) }
+    }
+    #[inline(always)]
+    unsafe fn store(to: *mut u8, value: __m256i) {
+        // SAFETY: as the caller grants.
+        unsafe { _mm256_storeu_si256(to.cast(), value) }
+    }
+    #[inline(always)]
+    fn lanes(bytes: &[i8; 16]) -> __m256i {
+        // SAFETY: 16 bytes are read.
+        unsafe { _mm256_broadcastsi128_si256(_mm_loadu_si128(bytes.as_ptr().cast())) }
+    }
+    #[inline(always)]
+    fn splat16(value: i16) -> __m256i {
+        // SAFETY: reached only where the level is there.
+        unsafe { _mm256_set1_epi16(value) }
+    }
+    #[inline(always)]
+    fn splat32(value: i32) -> __m256i {
+        // SAFETY: as above.
+        unsafe { _mm256_set1_epi32(value) }
+    }
+    #[inline(always)]
+    fn shift16(a: __m256i, count: u32) -> __m256i {
+        // SAFETY: as above.
+        unsafe { _mm256_sra_epi16(a, _mm_cvtsi32_si128(count as i32)) }
+    }
+    #[inline(always)]
+    fn shift32(a: __m256i, count: u32) -> __m256i {
+        // SAFETY: as above.
+        unsafe { _mm256_sra_epi32(a, _mm_cvtsi32_si128(count as i32)) }
+    }
+    #[inline(always)]
+    fn permute32(a: __m256i, indices: __m256i) -> __m256i {
+        // SAFETY: as above.
+        unsafe { _mm256_permutevar8x32_epi32(a, indices) }
+    }
+    #[inline(always)]
+    fn zip_lanes(a: __m256i, b: __m256i) -> [__m256i; 2] {
+        // SAFETY: as above.
+        unsafe { [_mm256_permute2x128_si256::<0x20>(a, b), _mm256_permute2x128_si256::<0x31>(a, b)] }
+    }
+    intrinsics! { __m256i:
+        add16(a, b) = _mm256_add_epi16;
+        add32(a, b) = _mm256_add_epi32;
+        madd(a, b) = _mm256_madd_epi16;
+        maddubs(a, b) = _mm256_maddubs_epi16;
+        unpack_low8(a, b) = _mm256_unpacklo_epi8;
+        unpack_high8(a, b) = _mm256_unpackhi_epi8;
+        pack32(a, b) = _mm256_packs_epi32;
+        pack16(a, b) = _mm256_packus_epi16;
+        shuffle(a, indices) = _mm256_shuffle_epi8;
+    }
+}
+
+impl Registers for Avx512 {
+    type V = __m512i;
+    const BYTES: usize = 64;
+
+    #[inline(always)]
+    unsafe fn load(from: *const u8) -> __m512i {
+        // SAFETY: as the caller grants.
+        unsafe { _mm512_loadu_si512(from.cast()) }
+    }
+    #[inline(always)]
+    unsafe fn store(to: *mut u8, value: __m512i) {
+        // SAFETY: as the caller grants.
+        unsafe { _mm512_storeu_si512(to.cast(), value) }
+    }
+    #[inline(always)]
+    fn lanes(bytes: &[i8; 16]) -> __m512i {
+        // SAFETY: 16 bytes are read.
+        unsafe { _mm512_broadcast_i32x4(_mm_loadu_si128(bytes.as_ptr().cast())) }
+    }
+    #[inline(always)]
+    fn splat16(value: i16) -> __m512i {
+        // SAFETY: reached only where the level is there.
+        unsafe { _mm512_set1_epi16(value) }
+    }
+    #[inline(always)]
+    fn splat32(value: i32) -> __m512i {
+        // SAFETY: as above.
+        unsafe { _mm512_set1_epi32(value) }
+    }
+    #[inline(always)]
+    fn shift16(a: __m512i, count: u32) -> __m512i {
+        // SAFETY: as above.
+        unsafe { _mm512_sra_epi16(a, _mm_cvtsi32_si128(count as i32)) }
+    }
+    #[inline(always)]
+    fn shift32(a: __m512i, count: u32) -> __m512i {
+        // SAFETY: as above.
+        unsafe { _mm512_sra_epi32(a, _mm_cvtsi32_si128(count as i32)) }
+    }
+    #[inline(always)]
+    fn permute32(a: __m512i, indices: __m512i) -> __m512i {
+        // SAFETY: as above.
+        unsafe { _mm512_permutexvar_epi32(indices, a) }
+    }
+    #[inline(always)]
+    fn zip_lanes(a: __m512i, b: __m512i) -> [__m512i; 2] {
+        // SAFETY: as above.
+        unsafe {
+            [
+                _mm512_permutex2var_epi64(a, _mm512_set_epi64(11, 10, 3, 2, 9, 8, 1, 0), b),
+                _mm512_permutex2var_epi64(a, _mm512_set_epi64(15, 14, 7, 6, 13, 12, 5, 4), b),
+            ]
+        }
+    }
+    intrinsics! { __m512i:
+        add16(a, b) = _mm512_add_epi16;
+        add32(a, b) = _mm512_add_epi32;
+        madd(a, b) = _mm512_madd_epi16;
+        maddubs(a, b) = _mm512_maddubs_epi16;
+        unpack_low8(a, b) = _mm512_unpacklo_epi8;
+        unpack_high8(a, b) = _mm512_unpackhi_epi8;
+        pack32(a, b) = _mm512_packs_epi32;
+        pack16(a, b) = _mm512_packus_epi16;
+        shuffle(a, indices) = _mm512_shuffle_epi8;
+    }
+}
