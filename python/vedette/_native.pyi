@@ -385,7 +385,7 @@ def letterbox_image(
     filter: str,
     antialias: bool,
     profile: str,
-    fill: int,
+    fill: float,
     out: Any = None,
     threads: int = 0,
     isa: str | None = None,
@@ -418,7 +418,7 @@ def normalize(
 ) -> NDArray[np.float32]: ...
 def absdiff(a: Any, b: Any, out: Any = None, threads: int = 0, isa: str | None = None) -> NDArray[Any]: ...
 def convert_color(
-    image: Any, source: str, target: str, out: Any = None, threads: int = 0
+    image: Any, source: str, target: str, out: Any = None, threads: int = 0, isa: str | None = None
 ) -> NDArray[Any]: ...
 def copy_image(image: Any, out: Any = None, threads: int = 0) -> NDArray[Any]: ...
 def warp(
@@ -430,6 +430,7 @@ def warp(
     forward: bool,
     out: Any = None,
     threads: int = 0,
+    isa: str | None = None,
 ) -> NDArray[Any]: ...
 def blur(
     image: Any,

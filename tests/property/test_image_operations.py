@@ -114,6 +114,67 @@ def test_blur(image: NDArray[np.uint8], size: int, sigma: tuple[float, float] | 
     assert np.array_equal(results(at(image)), results(at(image.copy())))
 
 
+SPACES = ["rgb", "bgr", "hsv", "yuv", "rgba", "bgra", "gray"]
+
+
+@settings(deadline=None, max_examples=150)
+@given(image=images(), source=st.sampled_from(SPACES), target=st.sampled_from(SPACES))
+def test_colours(image: NDArray[np.uint8], source: str, target: str) -> None:
+    channels = {"rgba": 4, "bgra": 4, "gray": 1}.get(source, 3)
+    image = np.repeat(image, 4, axis=2)[..., :channels]
+
+    def at(array: NDArray[np.uint8]) -> Any:
+        return lambda threads, isa: _native.convert_color(array, source, target, None, threads, isa)
+
+    assert np.array_equal(results(at(image)), results(at(image.copy())))
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    height=st.integers(1, 40).map(lambda side: 2 * side),
+    width=st.integers(1, 90).map(lambda side: 2 * side),
+    source=st.sampled_from(["nv12", "i420", "yuyv"]),
+    seed=st.integers(0, 99),
+)
+def test_camera_formats(height: int, width: int, source: str, seed: int) -> None:
+    shape = (height, width, 2) if source == "yuyv" else (height * 3 // 2, width)
+    frame = noise((*shape[:1], 2 * shape[1], *shape[2:]), seed)[:, ::-2]
+
+    def at(array: NDArray[np.uint8]) -> Any:
+        return lambda threads, isa: _native.convert_color(array, source, "rgb", None, threads, isa)
+
+    ours = results(at(frame))
+    assert np.array_equal(ours, results(at(frame.copy())))
+    bgr = _native.convert_color(frame, source, "bgr")
+    assert np.array_equal(ours, bgr[..., ::-1])
+
+
+@settings(deadline=None, max_examples=100)
+@given(
+    image=images(),
+    size=st.tuples(SIDES, SIDES),
+    matrix=st.lists(st.floats(-3, 3), min_size=9, max_size=9),
+    nearest=st.booleans(),
+)
+def test_warp(image: NDArray[np.uint8], size: tuple[int, int], matrix: list[float], nearest: bool) -> None:
+    rows = np.array(matrix).reshape(3, 3).tolist()
+
+    def at(array: NDArray[np.uint8]) -> Any:
+        return lambda threads, isa: _native.warp(array, rows, size, nearest, 9, False, None, threads, isa)
+
+    assert np.array_equal(results(at(image)), results(at(image.copy())))
+
+
+@settings(deadline=None, max_examples=100)
+@given(
+    image=images(channels=(1, 2, 3, 4)), turns=st.integers(-3, 5), axis=st.sampled_from([(0,), (1,), (0, 1)])
+)
+def test_copies_of_views(image: NDArray[np.uint8], turns: int, axis: tuple[int, ...]) -> None:
+    for dtype in (np.uint8, np.uint16):
+        view = np.rot90(np.flip(image.astype(dtype), axis), turns)
+        assert np.array_equal(_native.copy_image(view), view)
+
+
 @settings(deadline=None, max_examples=100)
 @given(
     frames=st.lists(images(channels=(3,)), min_size=1, max_size=4),

@@ -41,7 +41,10 @@ def test_outputs_that_do_not_fit_are_refused() -> None:
         (lambda: vd.image.to_gray(RGB, out=np.zeros((6, 8), np.float32)), "uint8"),
         (lambda: vd.image.to_gray(base, out=base[..., 0]), "overlaps"),
         (lambda: vd.image.threshold(base[:, 1:], 3, out=base[:, :-1]), "overlaps"),
-        (lambda: vd.image.absdiff(base, base, out=base), "overlaps"),
+        (lambda: vd.image.absdiff(base[:, 1:], base[:, 1:], out=base[:, :-1]), "overlaps"),
+        (lambda: vd.image.convert(base, "rgb", "gray", out=base[..., 0]), "overlaps"),
+        (lambda: vd.image.flip(base, out=base), "overlaps"),
+        (lambda: vd.image.box_blur(base, 3, out=base), "overlaps"),
         (lambda: vd.image.to_gray(RGB, out=[[1]]), "NumPy array"),
         (
             lambda: vd.image.to_gray(RGB, out=np.lib.stride_tricks.as_strided(frozen.copy(), (6, 8), (8, 0))),
@@ -130,6 +133,82 @@ def test_batches_are_lists_or_arrays() -> None:
     assert vd.image.resize(RGB[..., :1], (4, 5)).shape == (4, 5, 1)
     with pytest.raises(InputError, match="3 outputs"):
         vd.image.to_gray(list(batch), out=[np.zeros((6, 8), np.uint8)])
+
+
+BATCHED: dict[str, Any] = {
+    "to_gray": lambda images, out=None: vd.image.to_gray(images, out=out),
+    "threshold": lambda images, out=None: vd.image.threshold(images, 90, out=out),
+    "normalize": lambda images, out=None: vd.image.normalize(images, 3, 2, out=out),
+    "resize": lambda images, out=None: vd.image.resize(images, (5, 3), out=out),
+    "letterbox": lambda images, out=None: vd.image.letterbox(images, (9, 9), out=out)[0],
+    "convert": lambda images, out=None: vd.image.convert(images, "rgb", "bgra", out=out),
+    "warp_affine": lambda images, out=None: vd.image.warp_affine(
+        images, [[0.8, 0.1, 1], [0, 1, 0]], (6, 5), out=out
+    ),
+    "flip": lambda images, out=None: vd.image.flip(images, out=out),
+    "flip vertical": lambda images, out=None: vd.image.flip(images, "vertical", out=out),
+    "rotate90": lambda images, out=None: vd.image.rotate90(images, out=out),
+    "absdiff": lambda images, out=None: vd.image.absdiff(
+        np.asarray(images), np.asarray(images)[..., ::-1], out=out
+    ),
+}
+BYTES_ONLY: dict[str, Any] = {
+    "box_blur": lambda images, out=None: vd.image.box_blur(images, 3, out=out),
+    "gaussian_blur": lambda images, out=None: vd.image.gaussian_blur(images, 3, out=out),
+    "hsv": lambda images, out=None: vd.image.convert(images, "rgb", "hsv", out=out),
+}
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
+@pytest.mark.parametrize("name", [*BATCHED, *BYTES_ONLY])
+def test_every_function_takes_batches_lists_strides_and_outputs(name: str, dtype: str) -> None:
+    call = (BATCHED | BYTES_ONLY)[name]
+    batch = np.stack([RGB, RGB[::-1], RGB[:, ::-1]]).astype(dtype)
+    if name in BYTES_ONLY and dtype != "uint8":
+        with pytest.raises(InputError, match="expected uint8"):
+            call(batch)
+        return
+    expected = [call(one) for one in batch]
+    assert np.array_equal(call(batch), expected)
+    assert np.array_equal(call(list(batch)), expected)
+    mirrored = np.ascontiguousarray(batch[::-1, ::-1, :, ::-1])[::-1, ::-1, :, ::-1]
+    assert np.array_equal(call(mirrored), expected)
+    shape = np.shape(expected)
+    wide = np.zeros([2 * side for side in shape], np.asarray(expected).dtype)
+    out = wide[tuple(slice(None, None, -2) for _ in shape)]
+    assert call(batch, out=out) is out
+    assert np.array_equal(out, expected)
+    frozen = np.zeros_like(np.asarray(expected))
+    frozen.flags.writeable = False
+    with pytest.raises(InputError, match="read-only"):
+        call(batch, out=frozen)
+
+
+def test_work_in_place() -> None:
+    for dtype in ("uint8", "uint16", "float32"):
+        image = RGB.astype(dtype)
+        for view in (image.copy(), image.copy()[::-1, ::-1], np.dstack([image, image])[..., 1:4]):
+            bgr = vd.image.convert(view, "rgb", "bgr")
+            assert vd.image.convert(view, "rgb", "bgr", out=view) is view
+            assert np.array_equal(view, bgr)
+            other = np.ascontiguousarray(view[::-1])
+            apart = vd.image.absdiff(view, other)
+            assert vd.image.absdiff(view, other, out=view) is view
+            assert np.array_equal(view, apart)
+            apart = vd.image.absdiff(other, view)
+            assert vd.image.absdiff(other, view, out=view) is view
+            assert np.array_equal(view, apart)
+    large = np.random.default_rng(0).integers(0, 256, (2, 300, 3001), dtype=np.uint8)
+    expected = np.abs(large[0].astype(int) - large[1])
+    assert np.array_equal(vd.image.absdiff(large[0], large[1], out=large[1]), expected)
+
+
+def test_crops_of_batches_are_views() -> None:
+    batch = np.stack([RGB, RGB])
+    part = vd.image.crop(batch, 1, 2, 3, 4)
+    assert part.shape == (2, 3, 4, 3)
+    assert np.shares_memory(part, batch)
+    assert np.array_equal(part[1], RGB[1:4, 2:6])
 
 
 def test_preprocess_of_every_dtype() -> None:

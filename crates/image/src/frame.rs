@@ -1,6 +1,8 @@
 //! Borrowed images of any strides: what every kernel reads and writes.
 
+use crate::interleaved::reversed;
 use std::marker::PhantomData;
+use vedette_simd::isa;
 
 /// An element of an image.
 pub trait Sample: Copy + Default + PartialEq + Send + Sync + std::fmt::Debug + 'static {
@@ -120,6 +122,28 @@ macro_rules! common {
 common!(Frame);
 common!(FrameMut);
 
+/// Copies pixels of `C` elements, `step` bytes apart, for as long as `out` is.
+///
+/// # Safety
+/// Every element of the pixels must be readable.
+unsafe fn gather_pixels<T: Sample, const C: usize>(first: *const u8, step: isize, out: &mut [T]) {
+    let pixels = out.as_chunks_mut::<C>().0;
+    if step == -(C as isize) && size_of::<T>() == 1 {
+        let last = first.wrapping_offset((pixels.len().max(1) - 1) as isize * step);
+        // SAFETY: the same pixels from the lowest address up; T is as large as a byte, and so is none but `u8`.
+        unsafe {
+            let from = std::slice::from_raw_parts(last.cast::<[u8; C]>(), pixels.len());
+            let to = std::slice::from_raw_parts_mut(pixels.as_mut_ptr().cast::<[u8; C]>(), pixels.len());
+            reversed(isa(), from, to);
+        }
+        return;
+    }
+    for (x, pixel) in pixels.iter_mut().enumerate() {
+        // SAFETY: as the caller grants.
+        *pixel = unsafe { first.offset(x as isize * step).cast::<[T; C]>().read_unaligned() };
+    }
+}
+
 impl<'a, T: Sample> Frame<'a, T> {
     /// A frame from parts: the first element, the shape, and byte strides over rows, pixels and channels.
     ///
@@ -183,9 +207,27 @@ impl<'a, T: Sample> Frame<'a, T> {
         let channels = self.shape[2];
         let pixels = out.len() / channels.max(1);
         assert!(y < self.shape[0] && start + pixels <= self.shape[1] && pixels * channels == out.len());
-        for (x, pixel) in out.chunks_exact_mut(channels).enumerate() {
+        if self.strides[2] == size_of::<T>() as isize {
+            let first = self.row_ptr(y).cast::<u8>().wrapping_offset(start as isize * self.strides[1]);
+            // SAFETY: the pixels lie within the frame, as just checked, and are whole.
+            unsafe {
+                match channels {
+                    1 => gather_pixels::<T, 1>(first, self.strides[1], out),
+                    2 => gather_pixels::<T, 2>(first, self.strides[1], out),
+                    3 => gather_pixels::<T, 3>(first, self.strides[1], out),
+                    4 => gather_pixels::<T, 4>(first, self.strides[1], out),
+                    _ => self.gather_elements(y, start, out),
+                }
+            }
+        } else {
+            self.gather_elements(y, start, out);
+        }
+    }
+
+    fn gather_elements(&self, y: usize, start: usize, out: &mut [T]) {
+        for (x, pixel) in out.chunks_exact_mut(self.shape[2]).enumerate() {
             for (channel, element) in pixel.iter_mut().enumerate() {
-                // SAFETY: within the frame, as just checked.
+                // SAFETY: the caller keeps within the frame.
                 *element = unsafe { self.get_unchecked(y, start + x, channel) };
             }
         }

@@ -94,13 +94,16 @@ def threshold(gray: Any, value: float, *, maximum: float = 255, out: Any = None)
     return _native.threshold(gray, value, maximum, out)
 
 
-def threshold_otsu(gray: Any, *, maximum: float = 255, out: Any = None) -> tuple[int, Any]:
+def threshold_otsu(gray: Any, *, maximum: float = 255, out: Any = None) -> tuple[Any, Any]:
     """Threshold a uint8 image at the level that parts its levels best (Otsu, 1979; ``cv2.THRESH_OTSU``).
 
     Returns
     -------
-    The level, and the image above it.
+    The level, and the image above it; lists of both for a list. A batch in one array has one level.
     """
+    if isinstance(gray, list | tuple):
+        pairs = _each(lambda one, target: threshold_otsu(one, maximum=maximum, out=target), gray, out)
+        return [level for level, _ in pairs], [image for _, image in pairs]
     value = _native.otsu_threshold(gray)
     return value, _native.threshold(gray, value, maximum, out)
 
@@ -123,14 +126,20 @@ def threshold_adaptive(
     method
         A plain mean, or one weighted by a Gaussian (``cv2.adaptiveThreshold``; the border repeats).
     """
+    if isinstance(gray, list | tuple):
+        return _each(
+            lambda one, target: threshold_adaptive(
+                one, size, method=method, offset=offset, maximum=maximum, out=target
+            ),
+            gray,
+            out,
+        )
     if method not in ("mean", "gaussian"):
         raise InputError(f"method is {method!r}; it can be mean or gaussian")
     return _native.threshold_adaptive(gray, size, method == "gaussian", offset, maximum, out)
 
 
-def normalize(
-    x: Any, mean: float | Sequence[float], std: float | Sequence[float], *, out: Any = None
-) -> NDArray[np.float32]:
+def normalize(x: Any, mean: float | Sequence[float], std: float | Sequence[float], *, out: Any = None) -> Any:
     """``(x - mean) / std`` for each channel, the last axis, as float32; in place with ``out=x``.
 
     Divides by multiplying with the reciprocal: within 2 ULP of NumPy's result.
@@ -147,6 +156,8 @@ def normalize(
     InputError
         Their number is not that of the channels, a deviation is 0, or ``out`` does not fit.
     """
+    if isinstance(x, list | tuple):
+        return _each(lambda one, target: normalize(one, mean, std, out=target), x, out)
     return _native.normalize(x, _numbers(mean), _numbers(std), out)
 
 
@@ -209,58 +220,85 @@ def letterbox(
     *,
     filter: Filter = "bilinear",
     antialias: bool = True,
-    fill: int = 114,
+    fill: float = 114,
     profile: Profile = "ultralytics",
     out: Any = None,
-) -> tuple[Any, Transform]:
-    """Resize a uint8 image without distorting it, in the middle of ``size``, the rest filled.
+) -> tuple[Any, Any]:
+    """Resize uint8, uint16 or float32 images without distorting them, the rest of ``size`` filled.
 
     Sizes and borders are rounded as Ultralytics does: the odd pixel goes below and to the right.
 
     Returns
     -------
-    The image, and the transform of points into it; its ``inverse`` takes boxes found there back to the image.
+    The image, and the transform of points into it, whose ``inverse`` takes boxes found there back to the
+    image; lists of both for a list.
     """
+    if isinstance(image, list | tuple):
+        pairs = _each(
+            lambda one, target: letterbox(
+                one, size, filter=filter, antialias=antialias, fill=fill, profile=profile, out=target
+            ),
+            image,
+            out,
+        )
+        return [array for array, _ in pairs], [transform for _, transform in pairs]
     array, axes = _native.letterbox_image(image, size, filter, antialias, profile, fill, out)
     return array, Transform.from_axes(axes)
 
 
 def crop(image: Array, top: int, left: int, height: int, width: int) -> Array:
-    """A view of a rectangle, which must lie within the image; nothing is copied.
+    """A view of a rectangle of an image or of each of a batch; nothing is copied.
 
     Raises
     ------
     InputError
         It does not lie within the image.
     """
-    rows, columns = image.shape[:2]
+    first = _first_axis(image)
+    rows, columns = image.shape[first : first + 2]
     if min(top, left, height, width) < 0 or top + height > rows or left + width > columns:
         raise InputError(
             f"a crop of {height} x {width} at ({top}, {left}) does not lie within {rows} x {columns}"
         )
-    return image[top : top + height, left : left + width]
+    return image[(slice(None),) * first + (slice(top, top + height), slice(left, left + width))]
+
+
+def _first_axis(image: Array) -> int:
+    """The axis of rows: behind the one of a batch."""
+    return 1 if image.ndim == 4 else 0
 
 
 def flip(
     image: Any, axis: Literal["horizontal", "vertical", "both"] = "horizontal", *, out: Any = None
 ) -> Any:
     """A mirrored copy; ``image[:, ::-1]`` is a mirrored view that costs nothing."""
-    views: dict[str, Any] = {"horizontal": np.s_[:, ::-1], "vertical": np.s_[::-1], "both": np.s_[::-1, ::-1]}
-    if axis not in views:
+    if isinstance(image, list | tuple):
+        return _each(lambda one, target: flip(one, axis, out=target), image, out)
+    axes = {"horizontal": (1,), "vertical": (0,), "both": (0, 1)}
+    if axis not in axes:
         raise InputError(f"axis is {axis!r}; it can be horizontal, vertical or both")
-    return _native.copy_image(np.asarray(image)[views[axis]], out)
+    array = np.asarray(image)
+    first = _first_axis(array)
+    return _native.copy_image(np.flip(array, tuple(first + each for each in axes[axis])), out)
 
 
 def rotate90(image: Any, turns: int = 1, *, out: Any = None) -> Any:
     """A copy turned counterclockwise by ``turns`` quarters; ``np.rot90`` gives a view that costs nothing."""
-    return _native.copy_image(np.rot90(np.asarray(image), turns), out)
+    if isinstance(image, list | tuple):
+        return _each(lambda one, target: rotate90(one, turns, out=target), image, out)
+    array = np.asarray(image)
+    first = _first_axis(array)
+    return _native.copy_image(np.rot90(array, turns, (first, first + 1)), out)
 
 
 def convert(image: Any, source: str, target: str, *, out: Any = None) -> Any:
-    """Convert uint8 images between colour spaces, with OpenCV's arithmetic.
+    """Convert images between colour spaces, with OpenCV's arithmetic; in place where the shape stays.
 
     Parameters
     ----------
+    image
+        uint8; between ``"rgb"``, ``"bgr"``, ``"rgba"``, ``"bgra"`` and ``"gray"`` also uint16 and float32,
+        whose alpha is opaque at 65535 and at 1.
     source, target
         ``"rgb"``, ``"bgr"``, ``"rgba"``, ``"bgra"``, ``"gray"``, ``"hsv"`` (hue 0 to 179) and ``"yuv"`` both
         ways;
@@ -307,6 +345,12 @@ def warp_perspective(
     out: Any = None,
 ) -> Any:
     """Warp by a 3 x 3 matrix, as :func:`warp_affine` (``cv2.warpPerspective``)."""
+    if isinstance(image, list | tuple):
+        return _each(
+            lambda one, target: warp_perspective(one, matrix, size, filter=filter, fill=fill, out=target),
+            image,
+            out,
+        )
     rows = np.asarray(matrix, dtype=np.float64)
     if rows.shape != (3, 3):
         raise InputError(f"expected a matrix of shape (3, 3), got {rows.shape}")
@@ -317,11 +361,15 @@ def warp_perspective(
 
 def box_blur(image: Any, size: int | Size, *, out: Any = None) -> Any:
     """The mean of the ``size`` (odd) around each pixel of a uint8 image, mirrored at the border."""
+    if isinstance(image, list | tuple):
+        return _each(lambda one, target: box_blur(one, size, out=target), image, out)
     return _native.blur(image, _pair(size), None, False, out)
 
 
 def gaussian_blur(image: Any, size: int | Size, sigma: float = 0, *, out: Any = None) -> Any:
     """Blur a uint8 image by a Gaussian of odd ``size``; ``sigma`` 0 follows from it, as in OpenCV."""
+    if isinstance(image, list | tuple):
+        return _each(lambda one, target: gaussian_blur(one, size, sigma, out=target), image, out)
     return _native.blur(image, _pair(size), (sigma, sigma), False, out)
 
 
@@ -330,7 +378,10 @@ def _pair(size: int | Size) -> Size:
 
 
 def absdiff(a: Any, b: Any, *, out: Any = None) -> Any:
-    """``|a - b|`` of two arrays of one shape and dtype (uint8, uint16, float32), without wrapping around."""
+    """``|a - b|`` of two arrays of one shape and dtype (uint8, uint16, float32), without wrapping around.
+
+    Works in place with ``out=a`` or ``out=b``.
+    """
     return _native.absdiff(a, b, out)
 
 

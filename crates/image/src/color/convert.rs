@@ -1,4 +1,7 @@
-use std::sync::OnceLock;
+use super::space::{self, Rgba};
+use crate::gray::{Luma, Weights};
+use crate::interleaved::{BLOCK, Interleaved, Plane, each_block};
+use vedette_simd::{Isa, dispatch};
 
 /// A colour space of interleaved pixels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +36,11 @@ impl Space {
             _ => 3,
         }
     }
+
+    /// Whether its channels are red, green and blue in some order, or gray.
+    fn is_plain(self) -> bool {
+        !matches!(self, Space::Hsv | Space::Yuv)
+    }
 }
 
 /// From one colour space to another.
@@ -40,6 +48,40 @@ impl Space {
 pub struct Conversion {
     from: Space,
     to: Space,
+}
+
+/// An element type of colours.
+pub trait Tone: Luma {
+    /// Alpha of what hides everything behind it.
+    const OPAQUE: Self;
+
+    /// Converts a row of packed pixels.
+    #[doc(hidden)]
+    fn convert(isa: Isa, conversion: Conversion, row: &[Self], out: &mut [Self]);
+}
+
+impl Tone for u8 {
+    const OPAQUE: u8 = 255;
+
+    fn convert(isa: Isa, conversion: Conversion, row: &[u8], out: &mut [u8]) {
+        dispatch!(isa, S => conversion.blocks::<S>(row, out));
+    }
+}
+
+impl Tone for u16 {
+    const OPAQUE: u16 = u16::MAX;
+
+    fn convert(isa: Isa, conversion: Conversion, row: &[u16], out: &mut [u16]) {
+        dispatch!(isa, S => conversion.plain::<S, u16>(row, out));
+    }
+}
+
+impl Tone for f32 {
+    const OPAQUE: f32 = 1.0;
+
+    fn convert(isa: Isa, conversion: Conversion, row: &[f32], out: &mut [f32]) {
+        dispatch!(isa, S => conversion.plain::<S, f32>(row, out));
+    }
 }
 
 impl Conversion {
@@ -58,120 +100,112 @@ impl Conversion {
         self.to.channels()
     }
 
-    /// Converts a row of packed pixels.
-    pub fn row(self, row: &[u8], out: &mut [u8]) {
-        if self.from == self.to {
-            out.copy_from_slice(row);
-            return;
-        }
-        match self.from {
-            Space::Rgb => self.write::<3>(row, out, |[r, g, b]| [r, g, b, 255]),
-            Space::Bgr => self.write::<3>(row, out, |[b, g, r]| [r, g, b, 255]),
-            Space::Rgba => self.write::<4>(row, out, |rgba| rgba),
-            Space::Bgra => self.write::<4>(row, out, |[b, g, r, a]| [r, g, b, a]),
-            Space::Gray => self.write::<1>(row, out, |[l]| [l, l, l, 255]),
-            Space::Hsv => self.write::<3>(row, out, hsv_to_rgb),
-            Space::Yuv => self.write::<3>(row, out, yuv_to_rgb),
+    /// Whether it is defined for elements of any type: hue and chroma are for bytes alone.
+    pub fn is_plain(self) -> bool {
+        self.from.is_plain() && self.to.is_plain()
+    }
+
+    /// Whether nothing changes.
+    pub fn is_copy(self) -> bool {
+        self.from == self.to
+    }
+
+    #[inline(always)]
+    fn blocks<S: Interleaved>(self, row: &[u8], out: &mut [u8]) {
+        match (self.from.channels(), self.to.channels()) {
+            (1, 1) => self.pairs::<S, 1, 1>(row, out),
+            (1, 3) => self.pairs::<S, 1, 3>(row, out),
+            (1, _) => self.pairs::<S, 1, 4>(row, out),
+            (3, 1) => self.pairs::<S, 3, 1>(row, out),
+            (3, 3) => self.pairs::<S, 3, 3>(row, out),
+            (3, _) => self.pairs::<S, 3, 4>(row, out),
+            (_, 1) => self.pairs::<S, 4, 1>(row, out),
+            (_, 3) => self.pairs::<S, 4, 3>(row, out),
+            (_, _) => self.pairs::<S, 4, 4>(row, out),
         }
     }
 
     #[inline(always)]
-    fn write<const C: usize>(self, row: &[u8], out: &mut [u8], read: impl Fn([u8; C]) -> [u8; 4]) {
-        match self.to {
-            Space::Rgb => each::<C, 3>(row, out, read, |[r, g, b, _]| [r, g, b]),
-            Space::Bgr => each::<C, 3>(row, out, read, |[r, g, b, _]| [b, g, r]),
-            Space::Rgba => each::<C, 4>(row, out, read, |rgba| rgba),
-            Space::Bgra => each::<C, 4>(row, out, read, |[r, g, b, a]| [b, g, r, a]),
-            Space::Gray => each::<C, 1>(row, out, read, |[r, g, b, _]| {
-                let sum = 9798 * u32::from(r) + 19235 * u32::from(g) + 3735 * u32::from(b);
-                [((sum + (1 << 14)) >> 15) as u8]
-            }),
-            Space::Hsv => {
-                let tables = hue_tables();
-                each::<C, 3>(row, out, read, |rgba| rgb_to_hsv(tables, rgba));
+    fn pairs<S: Interleaved, const A: usize, const B: usize>(self, row: &[u8], out: &mut [u8]) {
+        let mut rgba: Rgba = [[u8::OPAQUE; BLOCK]; 4];
+        each_block::<S, A, B>(
+            row,
+            out,
+            #[inline(always)]
+            |planes, results| {
+                self.read(planes, &mut rgba);
+                self.write(&rgba, results);
+            },
+        );
+    }
+
+    #[inline(always)]
+    fn read<const A: usize>(self, planes: &[Plane; A], rgba: &mut Rgba) {
+        if let (Space::Hsv, Some(planes)) = (self.from, planes.first_chunk::<3>()) {
+            space::hsv_to_rgb(planes, rgba);
+        } else if let (Space::Yuv, Some(planes)) = (self.from, planes.first_chunk::<3>()) {
+            space::yuv_to_rgb(planes, rgba);
+        } else if let Some(gray) = planes.first().filter(|_| A == 1) {
+            rgba[..3].fill(*gray);
+        } else {
+            rgba[..A].copy_from_slice(planes);
+            if matches!(self.from, Space::Bgr | Space::Bgra) {
+                rgba.swap(0, 2);
             }
-            Space::Yuv => each::<C, 3>(row, out, read, rgb_to_yuv),
+        }
+    }
+
+    #[inline(always)]
+    fn write<const B: usize>(self, rgba: &Rgba, results: &mut [Plane; B]) {
+        match (self.to, results.first_chunk_mut::<3>()) {
+            (Space::Hsv, Some(planes)) => space::rgb_to_hsv(rgba, planes),
+            (Space::Yuv, Some(planes)) => space::rgb_to_yuv(rgba, planes),
+            (_, None) => space::luma(rgba, &mut results[0]),
+            _ => {
+                results.copy_from_slice(&rgba[..B]);
+                if matches!(self.to, Space::Bgr | Space::Bgra) {
+                    results.swap(0, 2);
+                }
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn plain<S, T: Tone>(self, row: &[T], out: &mut [T]) {
+        let _level = std::marker::PhantomData::<S>;
+        match self.from {
+            Space::Bgr => self.store::<T, 3>(row, out, |[b, g, r]| [r, g, b, T::OPAQUE]),
+            Space::Rgba => self.store::<T, 4>(row, out, |rgba| rgba),
+            Space::Bgra => self.store::<T, 4>(row, out, |[b, g, r, a]| [r, g, b, a]),
+            Space::Gray => self.store::<T, 1>(row, out, |[l]| [l, l, l, T::OPAQUE]),
+            _ => self.store::<T, 3>(row, out, |[r, g, b]| [r, g, b, T::OPAQUE]),
+        }
+    }
+
+    #[inline(always)]
+    fn store<T: Tone, const C: usize>(self, row: &[T], out: &mut [T], read: impl Fn([T; C]) -> [T; 4]) {
+        match self.to {
+            Space::Bgr => each::<T, C, 3>(row, out, read, |[r, g, b, _]| [b, g, r]),
+            Space::Rgba => each::<T, C, 4>(row, out, read, |rgba| rgba),
+            Space::Bgra => each::<T, C, 4>(row, out, read, |[r, g, b, a]| [b, g, r, a]),
+            Space::Gray => each(row, out, read, |[r, g, b, _]| [T::luma(Weights::OPENCV, [r, g, b])]),
+            _ => each::<T, C, 3>(row, out, read, |[r, g, b, _]| [r, g, b]),
         }
     }
 }
 
 #[inline(always)]
-fn each<const A: usize, const B: usize>(
-    row: &[u8],
-    out: &mut [u8],
-    read: impl Fn([u8; A]) -> [u8; 4],
-    write: impl Fn([u8; 4]) -> [u8; B],
+fn each<T: Copy, const A: usize, const B: usize>(
+    row: &[T],
+    out: &mut [T],
+    read: impl Fn([T; A]) -> [T; 4],
+    write: impl Fn([T; 4]) -> [T; B],
 ) {
     for (target, pixel) in out.as_chunks_mut::<B>().0.iter_mut().zip(row.as_chunks::<A>().0) {
         *target = write(read(*pixel));
     }
 }
 
-/// `255 * 2^12 / i` and `180 * 2^12 / (6 i)`, rounded: divisions by value and by chroma.
-struct HueTables {
-    saturation: [i32; 256],
-    hue: [i32; 256],
-}
-
-fn hue_tables() -> &'static HueTables {
-    static TABLES: OnceLock<HueTables> = OnceLock::new();
-    TABLES.get_or_init(|| {
-        let table = |numerator: f64| {
-            std::array::from_fn(|i| if i == 0 { 0 } else { (numerator / i as f64).round_ties_even() as i32 })
-        };
-        HueTables { saturation: table(f64::from(255 << 12)), hue: table(f64::from(180 << 12) / 6.0) }
-    })
-}
-
-fn rgb_to_hsv(tables: &HueTables, [r, g, b, _]: [u8; 4]) -> [u8; 3] {
-    let [r, g, b] = [r, g, b].map(i32::from);
-    let value = r.max(g).max(b);
-    let chroma = value - r.min(g).min(b);
-    let saturation = (chroma * tables.saturation[value as usize] + (1 << 11)) >> 12;
-    let sector = if value == r {
-        g - b
-    } else if value == g {
-        b - r + 2 * chroma
-    } else {
-        r - g + 4 * chroma
-    };
-    let hue = (sector * tables.hue[chroma as usize] + (1 << 11)) >> 12;
-    [(if hue < 0 { hue + 180 } else { hue }) as u8, saturation as u8, value as u8]
-}
-
-fn hsv_to_rgb([h, s, v]: [u8; 3]) -> [u8; 4] {
-    let (saturation, value) = (f32::from(s) / 255.0, f32::from(v) / 255.0);
-    let hue = f32::from(h) * (6.0 / 180.0);
-    let sector = hue.floor();
-    let along = hue - sector;
-    let low = value * (1.0 - saturation);
-    let falling = value * (1.0 - saturation * along);
-    let rising = value * (1.0 - saturation * (1.0 - along));
-    let [r, g, b] = match sector as i32 % 6 {
-        0 => [value, rising, low],
-        1 => [falling, value, low],
-        2 => [low, value, rising],
-        3 => [low, falling, value],
-        4 => [rising, low, value],
-        _ => [value, low, falling],
-    }
-    .map(|part| (part * 255.0).round_ties_even() as u8);
-    [r, g, b, 255]
-}
-
-/// Rounds 14 fraction bits away, and saturates.
-fn descale(value: i32) -> u8 {
-    ((value + (1 << 13)) >> 14).clamp(0, 255) as u8
-}
-
-fn rgb_to_yuv([r, g, b, _]: [u8; 4]) -> [u8; 3] {
-    let [r, g, b] = [r, g, b].map(i32::from);
-    let luma = (r * 4899 + g * 9617 + b * 1868 + (1 << 13)) >> 14;
-    [luma as u8, descale((b - luma) * 8061 + (128 << 14)), descale((r - luma) * 14369 + (128 << 14))]
-}
-
-fn yuv_to_rgb([y, u, v]: [u8; 3]) -> [u8; 4] {
-    let [y, u, v] = [i32::from(y), i32::from(u) - 128, i32::from(v) - 128];
-    let at = |chroma: i32| (y + ((chroma + (1 << 13)) >> 14)).clamp(0, 255) as u8;
-    [at(v * 18678), at(u * -6472 + v * -9519), at(u * 33292), 255]
-}
+#[cfg(test)]
+#[path = "convert_tests.rs"]
+mod tests;

@@ -8,7 +8,7 @@ pub use element::Element;
 pub use placement::{Fit, Placement};
 pub use source::{Source, SourceFrame};
 
-use crate::resample::{Geometry, Layers, MAX_LAYERS, Plan, PlanCache, Sampling, resample};
+use crate::resample::{Geometry, Layers, MAX_LAYERS, Pixel, Plan, PlanCache, Sampling, resample};
 use crate::{Frame, FrameMut};
 use std::ops::Range;
 use std::sync::Arc;
@@ -216,12 +216,12 @@ impl Preprocess {
 ///
 /// # Panics
 /// Where the image is empty or the channels differ.
-pub fn letterbox(
+pub fn letterbox<T: Pixel>(
     isa: Isa,
-    image: Frame<'_, u8>,
-    out: FrameMut<'_, u8>,
+    image: Frame<'_, T>,
+    out: FrameMut<'_, T>,
     sampling: Sampling,
-    fill: u8,
+    fill: T,
     pool: &ThreadPool,
 ) -> Placement {
     let size = [out.height(), out.width()];
@@ -230,7 +230,7 @@ pub fn letterbox(
     let [row, pixel, channel] = out.strides();
     let part = |y: usize, x: usize, height: usize, width: usize| {
         let offset = y as isize * row + x as isize * pixel;
-        let pointer = out.as_frame().row_ptr(0).cast_mut().wrapping_offset(offset);
+        let pointer = out.row_ptr(0).wrapping_byte_offset(offset);
         // SAFETY: a rectangle of the output, written by one call at a time.
         unsafe { FrameMut::from_raw_parts(pointer, [height, width, out.channels()], [row, pixel, channel]) }
     };

@@ -49,7 +49,12 @@ impl<'py> Images<'py> {
             }
         };
         if !(1..=4).contains(&dims[2]) {
-            return Err(format!("expected 1 to 4 channels, got {} (shape {shape:?})", dims[2]));
+            let hint = if shape.len() == 3 && dims[2] > 4 {
+                "; a batch of gray images is (batch, height, width, 1)"
+            } else {
+                ""
+            };
+            return Err(format!("expected 1 to 4 channels, got {} (shape {shape:?}){hint}", dims[2]));
         }
         Ok(Images { array: array.clone(), batch, shape: dims, strides: steps, batch_stride, has_channels })
     }
@@ -102,35 +107,20 @@ impl<'py> Images<'py> {
     }
 }
 
-/// Where images go: as [`output`], then as frames.
+/// Where images go: as [`output`], then as frames with the axes that the input has.
 pub fn output_images<'py>(
     py: Python<'py>,
     out: Option<&Bound<'py, PyAny>>,
     dtype: DType,
     shape: &[usize],
-    channels: usize,
-    inputs: &[&Array<'py>],
+    input: &Images<'py>,
 ) -> PyResult<Images<'py>> {
-    let array = output(py, out, dtype, shape, inputs, false)?;
-    // An output without an axis of channels may be a batch of gray images: three axes that look like one image.
-    let (shape, strides) = (array.shape(), array.strides());
-    let has_channels = shape.last() == Some(&channels) && shape.len() > 2;
-    let mut dims: Vec<usize> = shape.to_vec();
-    let mut steps: Vec<isize> = strides.to_vec();
-    if !has_channels {
-        dims.push(1);
-        steps.push(0);
+    let array = output(py, out, dtype, shape, &[&input.array], false)?;
+    if input.has_channels {
+        Images::of(array).map_err(|message| input_error(py, message))
+    } else {
+        Ok(Images::planes(array, input.batch.is_some()))
     }
-    let batched = dims.len() == 4;
-    let at = usize::from(batched);
-    Ok(Images {
-        batch: batched.then(|| dims[0]),
-        batch_stride: if batched { steps[0] } else { 0 },
-        shape: [dims[at], dims[at + 1], dims[at + 2]],
-        strides: [steps[at], steps[at + 1], steps[at + 2]],
-        has_channels,
-        array: array.clone(),
-    })
 }
 
 impl<'py> Images<'py> {

@@ -267,7 +267,7 @@ pub fn absdiff<'py>(
             ),
         ));
     }
-    let result = output(py, out, first.dtype, first.shape(), &[&first, &second], false)?;
+    let result = output(py, out, first.dtype, first.shape(), &[&first, &second], true)?;
     let pool = pool(threads);
     match first.dtype {
         DType::U8 => difference::<u8>(isa, &first, &second, &result, &pool)?,
@@ -289,21 +289,32 @@ fn difference<T: Distance>(
     let len = out.len();
     if first.is_contiguous() && second.is_contiguous() && out.is_contiguous() {
         let [a, b, target] = [first, second, out].map(|array| Shared(array.pointer().cast::<T>()));
+        let in_place = [first, second].iter().any(|array| array.pointer() == out.pointer());
         return work(py, len, || {
             pool.run_ranges(len, GRAIN, 64, |range| {
-                // SAFETY: the arrays hold `len` elements in order, the output is apart from the inputs, and the ranges
-                // are disjoint.
-                unsafe {
-                    let slice = |from: Shared<T>| {
-                        std::slice::from_raw_parts(from.get().add(range.start), range.len())
-                    };
-                    let target = std::slice::from_raw_parts_mut(target.get().add(range.start), range.len());
-                    absolute_difference(isa, slice(a), slice(b), target);
+                // Where it works in place, blocks that stay in the cache are set aside.
+                let step = if in_place { BLOCK } else { range.len() };
+                let mut held = [T::default(); BLOCK];
+                for start in range.clone().step_by(step.max(1)) {
+                    let count = step.min(range.end - start);
+                    // SAFETY: the arrays hold `len` elements in order, the ranges are disjoint, and the output is apart
+                    // from the inputs or, in place, is written when what lay there has been set aside.
+                    unsafe {
+                        let slice =
+                            |from: Shared<T>| std::slice::from_raw_parts(from.get().add(start), count);
+                        let target = target.get().add(start);
+                        if in_place {
+                            absolute_difference(isa, slice(a), slice(b), &mut held[..count]);
+                            std::ptr::copy_nonoverlapping(held.as_ptr(), target, count);
+                        } else {
+                            let target = std::slice::from_raw_parts_mut(target, count);
+                            absolute_difference(isa, slice(a), slice(b), target);
+                        }
+                    }
                 }
             });
         });
     }
-    // The first operand moves to the output, then the second is taken from it, run by run.
     let shape = out.shape().to_vec();
     let [a, b, target] = [first, second, out].map(Layout::new);
     let run: usize = shape.iter().rev().take(2).product();

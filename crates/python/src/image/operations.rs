@@ -1,7 +1,7 @@
 //! Operations on whole images: resizing, colour, geometry, filters.
 
 use super::arrays::{Images, output_images};
-use crate::ndarray::{Array, input_error, level, output, pool, work};
+use crate::ndarray::{input_error, level, output, pool, work};
 use numpy::PyArray1;
 use pyo3::prelude::*;
 use vedette_image::blur::{Border, Kernel, blur as blur_image};
@@ -93,7 +93,7 @@ pub fn resize_image<'py>(
     let (isa, pool) = (level(py, isa)?, pool(threads));
     let shape = images.shape_with(size, images.channels_axis());
     let dtype = images.array.dtype;
-    let result = output_images(py, out, dtype, &shape, images.shape[2], &[&images.array])?;
+    let result = output_images(py, out, dtype, &shape, &images)?;
     match dtype {
         DType::U8 => each::<u8, u8>(py, &images, &result, |i, o| resize_one(isa, i, o, sampling, &pool))?,
         DType::U16 => each::<u16, u16>(py, &images, &result, |i, o| resize_one(isa, i, o, sampling, &pool))?,
@@ -123,7 +123,7 @@ pub fn letterbox_image<'py>(
     filter: &str,
     antialias: bool,
     profile: &str,
-    fill: u8,
+    fill: f64,
     out: Option<&Bound<'py, PyAny>>,
     threads: usize,
     isa: Option<&str>,
@@ -132,17 +132,25 @@ pub fn letterbox_image<'py>(
     not_empty(py, &images)?;
     let sampling = sampling(py, filter, antialias, profile)?;
     let (isa, pool) = (level(py, isa)?, pool(threads));
-    if images.array.dtype != DType::U8 {
-        return Err(dtype_error(py, images.array.dtype, "uint8"));
-    }
     if size.contains(&0) {
         return Err(input_error(py, format!("a size without pixels: {size:?}")));
     }
     let shape = images.shape_with(size, images.channels_axis());
-    let result = output_images(py, out, DType::U8, &shape, images.shape[2], &[&images.array])?;
-    each::<u8, u8>(py, &images, &result, |image, out| {
-        fit(isa, image, out, sampling, fill, &pool);
-    })?;
+    let dtype = images.array.dtype;
+    let result = output_images(py, out, dtype, &shape, &images)?;
+    let fill = fill as f32;
+    match dtype {
+        DType::U8 => each::<u8, u8>(py, &images, &result, |image, out| {
+            fit(isa, image, out, sampling, Sample::from_f32(fill), &pool);
+        })?,
+        DType::U16 => each::<u16, u16>(py, &images, &result, |image, out| {
+            fit(isa, image, out, sampling, Sample::from_f32(fill), &pool);
+        })?,
+        DType::F32 => each::<f32, f32>(py, &images, &result, |image, out| {
+            fit(isa, image, out, sampling, fill, &pool);
+        })?,
+        _ => return Err(dtype_error(py, dtype, "uint8, uint16 or float32")),
+    }
     let [height, width, _] = images.shape;
     let placement = vedette_image::preprocess::Placement::new(
         [height, width],
@@ -179,7 +187,7 @@ pub fn to_gray<'py>(
     let shape = images.shape_with([height, width], None);
     let dtype = images.array.dtype;
     let array = output(py, out, dtype, &shape, &[&images.array], false)?;
-    let result = gray_images(array, images.batch);
+    let result = Images::planes(array, images.batch.is_some());
     fn run<T: Luma>(
         py: Python<'_>,
         images: &Images<'_>,
@@ -197,11 +205,6 @@ pub fn to_gray<'py>(
         _ => return Err(dtype_error(py, dtype, "uint8, uint16 or float32")),
     }
     Ok(result.array.object.into_any())
-}
-
-/// An array of one channel without an axis for it.
-fn gray_images(array: Array<'_>, batch: Option<usize>) -> Images<'_> {
-    Images::planes(array, batch.is_some())
 }
 
 /// Otsu's threshold of a gray image.
@@ -254,7 +257,7 @@ fn channel_counts(
 
 /// Between colour spaces, and from camera formats to RGB or BGR.
 #[pyfunction]
-#[pyo3(signature = (image, source, target, out=None, threads=0))]
+#[pyo3(signature = (image, source, target, out=None, threads=0, isa=None))]
 pub fn convert_color<'py>(
     py: Python<'py>,
     image: &Bound<'py, PyAny>,
@@ -262,30 +265,16 @@ pub fn convert_color<'py>(
     target: &str,
     out: Option<&Bound<'py, PyAny>>,
     threads: usize,
+    isa: Option<&str>,
 ) -> PyResult<Bound<'py, PyAny>> {
     let images = Images::new(image)?;
-    let pool = pool(threads);
-    if images.array.dtype != DType::U8 {
-        return Err(dtype_error(py, images.array.dtype, "uint8"));
-    }
-    let [height, width, channels] = images.shape;
+    let (isa, pool) = (level(py, isa)?, pool(threads));
     let camera =
         Source::from_name(source).filter(|s| matches!(s, Source::Nv12 | Source::I420 | Source::Yuyv));
     if let (Some(format), "rgb" | "bgr") = (camera, target) {
-        let planar = format != Source::Yuyv;
-        let even =
-            width % 2 == 0 && (!planar || height % 6 == 0 || height % 3 == 0 && height / 3 * 2 % 2 == 0);
-        if channels != if planar { 1 } else { 2 } || !even {
-            return Err(input_error(
-                py,
-                format!("no {source} frame of even sides has shape {:?}", images.array.shape()),
-            ));
-        }
-        let size = [if planar { height / 3 * 2 } else { height }, width];
-        let shape = images.shape_with(size, Some(3));
-        let result = output_images(py, out, DType::U8, &shape, 3, &[&images.array])?;
+        let result = camera_output(py, &images, format, source, out)?;
         each::<u8, u8>(py, &images, &result, |image, out| {
-            decode_yuv(image, format, out, target == "bgr", &pool);
+            decode_yuv(isa, image, format, out, target == "bgr", &pool);
         })?;
         return Ok(result.array.object.into_any());
     }
@@ -298,6 +287,7 @@ pub fn convert_color<'py>(
             ),
         ));
     };
+    let [height, width, channels] = images.shape;
     if channels != conversion.from_channels() {
         return Err(input_error(
             py,
@@ -309,15 +299,53 @@ pub fn convert_color<'py>(
         ));
     }
     let gray = conversion.to_channels() == 1;
+    let dtype = images.array.dtype;
     let shape = images.shape_with([height, width], (!gray).then(|| conversion.to_channels()));
-    let array = output(py, out, DType::U8, &shape, &[&images.array], false)?;
+    let array = output(py, out, dtype, &shape, &[&images.array], true)?;
     let result = if gray {
-        gray_images(array, images.batch)
+        Images::planes(array, images.batch.is_some())
     } else {
         Images::of(array).map_err(|m| input_error(py, m))?
     };
-    each::<u8, u8>(py, &images, &result, |image, out| convert(image, out, conversion, &pool))?;
+    match (dtype, conversion.is_plain()) {
+        (DType::U8, _) => {
+            each::<u8, u8>(py, &images, &result, |i, o| convert(isa, i, o, conversion, &pool))?;
+        }
+        (DType::U16, true) => {
+            each::<u16, u16>(py, &images, &result, |i, o| convert(isa, i, o, conversion, &pool))?;
+        }
+        (DType::F32, true) => {
+            each::<f32, f32>(py, &images, &result, |i, o| convert(isa, i, o, conversion, &pool))?;
+        }
+        (_, true) => return Err(dtype_error(py, dtype, "uint8, uint16 or float32")),
+        _ => return Err(dtype_error(py, dtype, "uint8")),
+    }
     Ok(result.array.object.into_any())
+}
+
+/// Where the picture of a camera's frames goes.
+fn camera_output<'py>(
+    py: Python<'py>,
+    images: &Images<'py>,
+    format: Source,
+    source: &str,
+    out: Option<&Bound<'py, PyAny>>,
+) -> PyResult<Images<'py>> {
+    if images.array.dtype != DType::U8 {
+        return Err(dtype_error(py, images.array.dtype, "uint8"));
+    }
+    let [height, width, channels] = images.shape;
+    let planar = format != Source::Yuyv;
+    let even = width % 2 == 0 && (!planar || height % 3 == 0 && height / 3 * 2 % 2 == 0);
+    if channels != if planar { 1 } else { 2 } || !even {
+        return Err(input_error(
+            py,
+            format!("no {source} frame of even sides has shape {:?}", images.array.shape()),
+        ));
+    }
+    let size = [if planar { height / 3 * 2 } else { height }, width];
+    let array = output(py, out, DType::U8, &images.shape_with(size, Some(3)), &[&images.array], false)?;
+    Images::of(array).map_err(|m| input_error(py, m))
 }
 
 /// A packed copy of a view.
@@ -336,7 +364,7 @@ pub fn copy_image<'py>(
 
 /// Warps by a 3 x 3 matrix from output to input, or, if `forward`, from input to output.
 #[pyfunction]
-#[pyo3(signature = (image, matrix, size, nearest, fill, forward, out=None, threads=0))]
+#[pyo3(signature = (image, matrix, size, nearest, fill, forward, out=None, threads=0, isa=None))]
 pub fn warp<'py>(
     py: Python<'py>,
     image: &Bound<'py, PyAny>,
@@ -347,6 +375,7 @@ pub fn warp<'py>(
     forward: bool,
     out: Option<&Bound<'py, PyAny>>,
     threads: usize,
+    isa: Option<&str>,
 ) -> PyResult<Bound<'py, PyAny>> {
     let images = Images::new(image)?;
     let matrix = if forward {
@@ -354,20 +383,20 @@ pub fn warp<'py>(
     } else {
         matrix
     };
-    let pool = pool(threads);
+    let (isa, pool) = (level(py, isa)?, pool(threads));
     let shape = images.shape_with(size, images.channels_axis());
     let dtype = images.array.dtype;
-    let result = output_images(py, out, dtype, &shape, images.shape[2], &[&images.array])?;
+    let result = output_images(py, out, dtype, &shape, &images)?;
     let fill = fill as f32;
     match dtype {
         DType::U8 => each::<u8, u8>(py, &images, &result, |image, out| {
-            warp_image(image, out, matrix, nearest, Sample::from_f32(fill), &pool);
+            warp_image(isa, image, out, matrix, nearest, Sample::from_f32(fill), &pool);
         })?,
         DType::U16 => each::<u16, u16>(py, &images, &result, |image, out| {
-            warp_image(image, out, matrix, nearest, Sample::from_f32(fill), &pool);
+            warp_image(isa, image, out, matrix, nearest, Sample::from_f32(fill), &pool);
         })?,
         DType::F32 => each::<f32, f32>(py, &images, &result, |image, out| {
-            warp_image(image, out, matrix, nearest, fill, &pool);
+            warp_image(isa, image, out, matrix, nearest, fill, &pool);
         })?,
         _ => return Err(dtype_error(py, dtype, "uint8, uint16 or float32")),
     }
@@ -404,7 +433,7 @@ pub fn blur<'py>(
         return Err(dtype_error(py, images.array.dtype, "uint8"));
     }
     let shape = images.array.shape().to_vec();
-    let result = output_images(py, out, DType::U8, &shape, images.shape[2], &[&images.array])?;
+    let result = output_images(py, out, DType::U8, &shape, &images)?;
     let kernel = |axis: usize| match sigma {
         Some(sigma) => Kernel::gaussian(size[axis], sigma[axis]),
         None => Kernel::mean(size[axis]),
