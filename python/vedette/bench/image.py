@@ -9,6 +9,7 @@ copies.
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -18,6 +19,7 @@ from PIL import Image
 
 import vedette as vd
 from vedette import _native, runtime
+from vedette.bench import image_conversions
 from vedette.bench.timing import HEADER, Case, Measured, copy_speed, measure
 
 __all__ = ["HEADER", "run"]
@@ -31,7 +33,7 @@ def run(threads: list[int], pairs: int) -> Iterator[Measured]:
     for count in threads:
         runtime.set_num_threads(count)
         cv2.setNumThreads(count)
-        for case in cases(count):
+        for case in (*cases(count), *image_conversions.cases(count), *torch_cases(count)):
             yield measure(case, count, pairs, speed, "image")
         yield smallest_call(count, pairs, speed)
         if count > 1:
@@ -42,7 +44,8 @@ def run(threads: list[int], pairs: int) -> Iterator[Measured]:
 def cases(threads: int) -> Iterator[Case]:
     """The operations that issue a promise about speed."""
     random = np.random.default_rng(0)
-    for name, height, width in (("1080p", 1080, 1920), ("4K", 2160, 3840)):
+    for name, height, width in (("480p", 480, 640), ("1080p", 1080, 1920), ("4K", 2160, 3840)):
+        in_cache = name == "480p"
         rgba = random.integers(0, 256, (height, width, 4), dtype=np.uint8)
         gray, peer_gray = np.empty((2, height, width), np.uint8)
         megapixels = height * width / 1e6
@@ -52,6 +55,7 @@ def cases(threads: int) -> Iterator[Case]:
             lambda isa, i=rgba, o=gray: _native.to_gray(i, "opencv", o, threads, isa),
             lambda i=rgba, o=peer_gray: cv2.cvtColor(i, cv2.COLOR_RGBA2GRAY, dst=o),
             5 * megapixels,
+            in_cache,
         )
         mask, peer_mask = np.empty((2, height, width), np.uint8)
         yield Case(
@@ -60,6 +64,7 @@ def cases(threads: int) -> Iterator[Case]:
             lambda isa, i=gray, o=mask: _native.threshold(i, 100, 255, o, threads, isa),
             lambda i=gray, o=peer_mask: cv2.threshold(i, 100, 255, cv2.THRESH_BINARY, dst=o),
             2 * megapixels,
+            in_cache,
         )
     image = random.integers(0, 256, (1080, 1920, 3), dtype=np.uint8)
     floats = random.random((1080, 1920, 3), dtype=np.float32)
@@ -155,6 +160,43 @@ def preprocess_cases(image: Any, threads: int) -> Iterator[Case]:
         )
 
 
+def torch_cases(threads: int) -> Iterator[Case]:
+    """The same where torch is installed, which takes images as planes and views of interleaved ones."""
+    try:
+        torch: Any = importlib.import_module("torch")
+    except ModuleNotFoundError:
+        return
+    torch.set_num_threads(threads)
+    image = np.random.default_rng(0).integers(0, 256, (1080, 1920, 3), dtype=np.uint8)
+    tensor = torch.from_numpy(image).permute(2, 0, 1)[None]
+    mean, std = (torch.tensor(values)[None, :, None, None] for values in (MEAN, STD))
+
+    def resized(size: int) -> Any:
+        return torch.nn.functional.interpolate(tensor, (size, size), mode="bilinear", antialias=True)
+
+    for size in (224, 640):
+        out = np.empty((size, size, 3), np.uint8)
+        yield Case(
+            f"resize 1080p to {size}, antialias bilinear",
+            "torch",
+            lambda isa, s=size, o=out: _native.resize_image(
+                image, (s, s), "bilinear", True, "pillow", o, threads, isa
+            ),
+            lambda s=size: resized(s),
+            (image.nbytes + out.nbytes) / 1e6,
+        )
+    pre = vd.image.Preprocess((224, 224), mean=MEAN, std=STD, threads=threads)
+    batch = np.empty((1, 3, 224, 224), np.float32)
+    yield Case(
+        "Preprocess 1080p to 224, antialias on",
+        "torch resize + normalise",
+        lambda _: pre(image, out=batch),
+        lambda: resized(224).float().div_(255).sub_(mean).div_(std).contiguous(),
+        (image.nbytes + batch.nbytes) / 1e6,
+        levels=False,
+    )
+
+
 def scaling(threads: int, pairs: int) -> Measured:
     """A list of 32 photographs of different sizes: several threads against one."""
     random = np.random.default_rng(1)
@@ -169,6 +211,7 @@ def scaling(threads: int, pairs: int) -> Measured:
         lambda _: many(frames, out=out),
         lambda: one(frames, out=out),
         sum(frame.nbytes for frame in frames) / 1e6,
+        levels=False,
     )
     return measure(case, threads, max(5, pairs // 2), copy_speed(), "image")
 
@@ -190,5 +233,6 @@ def smallest_call(threads: int, pairs: int, speed: float) -> Measured:
         repeated(lambda: vd.image.absdiff(a, b, out=result)),
         repeated(lambda: cv2.absdiff(a, b, dst=result)),
         0.0,
+        levels=False,
     )
     return measure(case, threads, pairs, speed, "image")

@@ -6,6 +6,7 @@ import statistics
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -17,13 +18,18 @@ HEADER = f"{'case':42}{'threads':>8}{'ours ms':>9}{'peer ms':>9}{'speedup':>9}{'
 
 @dataclass(frozen=True)
 class Case:
-    """One operation: ours at a level, the peer's, and the megabytes that must move."""
+    """One operation: ours at a level, the peer's, and the megabytes that must move.
+
+    ``in_cache`` says that they stay in a core's own cache; ``levels`` is False where there is only one.
+    """
 
     name: str
     peer: str
     ours: Callable[[str], Any]
     theirs: Callable[[], Any]
     megabytes: float
+    in_cache: bool = False
+    levels: bool = True
 
 
 @dataclass(frozen=True)
@@ -60,16 +66,21 @@ def timed(call: Callable[[], Any]) -> float:
     return (time.perf_counter() - start) * 1e3
 
 
-def copy_speed() -> float:
-    """Megabytes read and written in a millisecond, in the caches that hold an 8 MB image."""
-    source = np.ones(8 << 20, np.uint8)
+@cache
+def copy_speed(size: int = 8 << 20) -> float:
+    """Megabytes read and written in a millisecond by a copy of ``size`` bytes, by default of 8 MB."""
+    source = np.ones(size, np.uint8)
     target = np.empty_like(source)
 
     def copy() -> None:
         target[:] = source
 
     best = min(timed(copy) for _ in range(50))
-    return 2 * 8.4 / best
+    return 2 * size / 1e6 / best
+
+
+IN_CACHE = 1 << 19
+"""Bytes whose copy stays in a core's own cache."""
 
 
 def measure(case: Case, threads: int, pairs: int, speed: float, group: str) -> Measured:
@@ -91,7 +102,7 @@ def measure(case: Case, threads: int, pairs: int, speed: float, group: str) -> M
         samples.append((first, second))
     levels = {
         isa: min(timed(lambda isa=isa: case.ours(isa)) for _ in range(3))  # type: ignore[misc]
-        for isa in runtime.available_isas()
+        for isa in (runtime.available_isas() if case.levels else ())
     }
     mine, peer = zip(*samples, strict=True)
     return Measured(
@@ -102,6 +113,6 @@ def measure(case: Case, threads: int, pairs: int, speed: float, group: str) -> M
         statistics.median(mine),
         statistics.median(peer),
         statistics.median(b / a for a, b in samples),
-        case.megabytes / speed,
+        case.megabytes / (copy_speed(IN_CACHE) if case.in_cache else speed),
         levels,
     )
