@@ -15,6 +15,8 @@ import pytest
 from conftest import Command
 from rendered import Desk, write
 
+from vedette.store import Store
+
 
 @pytest.fixture(scope="module")
 def frames(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -107,6 +109,20 @@ def test_ended_by_a_signal_it_keeps_what_it_told(frames: Path, tmp_path: Path, c
     assert {event["text"] for event in told} <= set(json.loads(kept))
     assert still_open == "0"
     assert os.stat(store).st_mode & 0o777 == 0o600
+
+
+def test_where_nobody_reads_on_it_ends_with_everything_written(frames: Path, tmp_path: Path) -> None:
+    store = tmp_path / "seen.db"
+    command = [sys.executable, "-m", "vedette", "watch", str(frames), "--store", str(store)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.readline()
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 141, "as other commands"
+    with Store(store, readonly=True) as seen:
+        assert seen.search("minutes")
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")

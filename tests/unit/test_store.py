@@ -183,6 +183,14 @@ def test_one_writes_and_many_read(path: Path) -> None:
         assert f"process {os.getpid()} writes this store already" in refusal
 
 
+def test_a_commit_is_on_the_disk_when_it_returns(path: Path) -> None:
+    with Store(path) as store:
+        connection = store._connection
+        assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+        # FULL: the log is synced at each commit, so that a loss of power loses none.
+        assert connection.execute("PRAGMA synchronous").fetchone() == (2,)
+
+
 def test_what_a_killed_watch_left_open_ends_when_it_last_lived(path: Path) -> None:
     store = Store(path)
     add(store, "standing", at=1000)

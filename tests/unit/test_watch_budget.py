@@ -77,8 +77,8 @@ def test_others_that_wait_are_given_way_to() -> None:
     assert governor.step.rate == 0.25
     assert not governor.step.fast, "for others it looks less often, and reads as well as before"
     idle = Governor()
-    looks(idle, Readings(pressure=0.5, used_cores=0.003), 60)
-    assert idle.level == 0, "nobody gains by a watch that uses nothing doing less"
+    looks(idle, Readings(pressure=0.5, used_cores=0.1), 60)
+    assert idle.level == 0, "nobody gains by a watch that uses little doing less"
     assert replace(STEPS[1], rate=1.0, name="as asked") == STEPS[0]
 
 

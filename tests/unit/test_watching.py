@@ -95,6 +95,42 @@ def test_a_task_that_fails_is_noted_and_the_watch_goes_on(
     assert watcher.status()["sources"][0]["failed"] == 1
 
 
+def test_a_callback_that_fails_is_noted_and_the_others_are_told() -> None:
+    told: list[str] = []
+    incidents: list[tuple[str, str]] = []
+
+    def fail(_: Event) -> None:
+        raise ZeroDivisionError("mine")
+
+    watcher = Watcher(
+        [Arrays([gray(1), gray(2)], name="test")],
+        lambda _: [Levels()],
+        on_event=[fail, lambda event: told.append(event.text)],
+        on_incident=lambda _, kind, detail: incidents.append((kind, detail)),
+    )
+    watcher.run()
+    assert told == ["level 1", "level 2"]
+    assert incidents.count(("callback failed", "ZeroDivisionError('mine')")) == 2
+
+
+def test_several_tasks_tell_of_the_same_frames(tmp_path: Path) -> None:
+    class Others(Levels):
+        name = "others"
+
+    events: list[Event] = []
+    Watcher(
+        [Arrays([gray(1), gray(1), gray(2)], name="test")],
+        lambda _: [Levels(), Others()],
+        store=Store(tmp_path / "seen.db"),
+        on_event=events.append,
+    ).run()
+    assert [(event.frame, event.task) for event in events] == [
+        (0, "levels"), (0, "others"), (2, "levels"), (2, "others"),
+    ]  # fmt: skip
+    with Store(tmp_path / "seen.db", readonly=True) as store:
+        assert {match.task for match in store.search("level")} == {"levels", "others"}
+
+
 def test_a_source_that_cannot_be_opened_ends_its_part_only() -> None:
     class Missing(Arrays):
         def open(self) -> None:

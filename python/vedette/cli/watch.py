@@ -1,10 +1,9 @@
 """Watch screens, cameras, streams, videos and folders: text that appears, changes and goes is told and kept.
 
 With --json each event is one JSON object on a line of its own, written after it is safe in the store. Search
-what was seen with `vedette search`, lay it out in time with `vedette timeline`, remove it with `vedette
-forget`;
-`vedette status` shows how the watch is, `vedette pause` has it look away. Ctrl-C or SIGTERM ends it with
-everything written.
+what was seen with `vedette search`, lay it out in time with `vedette timeline`, remove it with
+`vedette forget`; `vedette status` shows how the watch is, `vedette pause` has it look away. Ctrl-C or SIGTERM
+ends it with everything written.
 
 examples:
   vedette watch screen --cpu 25% --memory 500MB
@@ -121,12 +120,22 @@ def run(chosen: argparse.Namespace) -> int:
         if store.damaged is not None:
             _note("", "store damaged", f"it is kept as {store.damaged}; a new one is begun")
         store.claim()
-    listeners = [] if chosen.quiet else [_print_json if chosen.json else _print_text]
+
+    unread: list[BrokenPipeError] = []
+
+    def tell(event: Event) -> None:
+        try:
+            (_print_json if chosen.json else _print_text)(event)
+        except BrokenPipeError as error:
+            # Nobody reads what is told: everything is written, then it ends as other commands do.
+            unread.append(error)
+            watcher.stop()
+
     watcher = Watcher(
         sources,
         make_tasks,
         store=store,
-        on_event=listeners,
+        on_event=[] if chosen.quiet else [tell],
         on_incident=_note,
         budget=budget,
         options=WatchOptions(
@@ -149,6 +158,8 @@ def run(chosen: argparse.Namespace) -> int:
         watcher.run()
     finally:
         server.close()
+    if unread:
+        raise unread[0]
     status = watcher.status()
     failed = [source for source in status["sources"] if source["state"] == "failed"]
     if watcher.recorder.unwritten:

@@ -46,7 +46,7 @@ HOT_C = 90.0
 PRESSED = 0.25
 """Share of time in which some thread of the machine waits for a core."""
 
-IN_THE_WAY = 0.05
+IN_THE_WAY = 0.25
 """Share of a core that a watch must use for others to gain anything by its doing less."""
 
 _LOWEST_RATE = 2

@@ -100,7 +100,11 @@ class Recorder:
                 self._bound()
         for event in events:
             for listener in self._listeners:
-                listener(event)
+                try:
+                    listener(event)
+                except Exception as error:
+                    # Listeners are anybody's, and the event is kept.
+                    self._on_incident(source, "callback failed", repr(error))
         for kind, detail in incidents:
             self._on_incident(source, kind, detail)
 

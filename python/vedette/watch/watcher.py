@@ -317,9 +317,11 @@ class Watcher:
             health.state = "watching"
             self._read_frames(watched)
             health.state = "ended"
-        except VedetteError as error:
-            health.state, health.detail = "failed", str(error)
-            self._note(watched, "failed", str(error))
+        except Exception as error:
+            # Sources are anybody's too; the others go on.
+            health.state = "failed"
+            health.detail = str(error) if isinstance(error, VedetteError) else repr(error)
+            self._note(watched, "failed", health.detail)
         finally:
             with contextlib.suppress(SourceError):
                 watched.source.close()
