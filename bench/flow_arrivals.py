@@ -53,7 +53,8 @@ def network() -> Network:
     random = np.random.default_rng(0)
     samples = [random.normal(0, 1, (1, 3, 48, 192)).astype(np.float32) for _ in range(8)]
     path = vd.hub.file("ppocr-v6-small", "classifier")
-    return Network(vd.quantize(vd.load(path, threads=1), samples), samples[0][0])
+    # One thread: the event loop has the other core, as it has where networks serve.
+    return Network(vd.quantize(vd.load(path, threads=1), samples, threads=1), samples[0][0])
 
 
 @dataclass

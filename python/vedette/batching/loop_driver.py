@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable, Hashable, Iterator
 from typing import Any
 
@@ -52,6 +53,10 @@ class LoopDriver:
         self._timer: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._drained: asyncio.Future[None] | None = None
+        # Threads take batches from the policy too. Collected garbage may cancel futures wherever it is collected.
+        self._lock = threading.RLock()
+        self._working = 0
+        """Threads whose last results have not been delivered."""
         self._closed = False
         self._name = name
         registry().track(self)
@@ -65,14 +70,18 @@ class LoopDriver:
         now = self.loop.time()
         future = ItemFuture(self)
         future.hold(item, group, priority, None if timeout_s is None else now + timeout_s)
-        if not self.policy.submit(now, future):
+        with self._lock:
+            taken = self.policy.submit(now, future)
+        if not taken:
             raise QueueFullError(f"{self.policy.queued} items wait already (max_queue_size); try again later")
         self._step_soon()
         return future
 
     def cancelled(self, future: ItemFuture) -> None:
         """An item was cancelled."""
-        if self.policy.cancel(future):
+        with self._lock:
+            dropped = self.policy.cancel(future)
+        if dropped:
             future.item = None
             # It may have been what a batcher that shuts down was waiting for.
             self._step_soon()
@@ -88,7 +97,7 @@ class LoopDriver:
             self._refuse_all()
         self._step_soon()
         try:
-            while self.policy.queued or self.policy.running:
+            while self._is_busy():
                 self._drained = self.loop.create_future()
                 await self._drained
         except BaseException:
@@ -102,8 +111,13 @@ class LoopDriver:
             if self._runtime is not None:
                 self._runtime.shutdown(wait=False)
 
+    def _is_busy(self) -> bool:
+        return bool(self.policy.queued or self.policy.running or self._working)
+
     def _refuse_all(self) -> None:
-        for future in self.policy.refuse_all():
+        with self._lock:
+            refused = self.policy.refuse_all()
+        for future in refused:
             _fail(future, ClosedError("the batcher was shut down before the item ran"))
 
     def _step_soon(self) -> None:
@@ -114,16 +128,32 @@ class LoopDriver:
 
     def _step(self) -> None:
         self._step_is_due = False
-        policy = self.policy
         now = self.loop.time()
-        for future in policy.expire(now):
+        with self._lock:
+            expired, batches = self._due(now)
+            wakeup = self.policy.wakeup() if self.policy.queued else None
+        self._expire(expired, now)
+        for batch in batches:
+            self._start(batch)
+        if self._drained is not None and not self._drained.done() and not self._is_busy():
+            self._drained.set_result(None)
+        self._set_timer(wakeup)
+
+    def _due(self, now: float, *, grown: bool = False) -> tuple[list[ItemFuture], list[Batch]]:
+        """What is too late and what is to run; under the lock."""
+        expired = self.policy.expire(now)
+        batches = []
+        while (batch := self.policy.next_batch(now, grown=grown)) is not None:
+            self.tally.started(batch, now)
+            batches.append(batch)
+            if grown:
+                break
+        return expired, batches
+
+    def _expire(self, expired: list[ItemFuture], now: float) -> None:
+        for future in expired:
             waited = now - future.arrived
             _fail(future, DeadlineError(f"the item waited {waited * 1e3:.1f} ms, until its deadline"))
-        while (batch := policy.next_batch(now)) is not None:
-            self._start(batch, now)
-        if self._drained is not None and not self._drained.done() and not (policy.queued or policy.running):
-            self._drained.set_result(None)
-        self._set_timer(policy.wakeup() if policy.queued else None)
 
     def _set_timer(self, wakeup: float | None) -> None:
         timer = self._timer
@@ -142,45 +172,68 @@ class LoopDriver:
         if not self._step_is_due:
             self._step()
 
-    def _start(self, batch: Batch, now: float) -> None:
-        self.tally.started(batch, now)
-        entries = batch.entries
-        items = [future.item for future in entries]
-        for future in entries:
-            future.item = None
-
-        def gone(index: int) -> bool:
-            return bool(entries[index].cancelled())
-
+    def _start(self, batch: Batch) -> None:
+        entries: list[ItemFuture] = batch.entries
         if self._is_async:
-            task = self.loop.create_task(self._run_async(entries, items, gone))
+            task = self.loop.create_task(self._run_async(entries))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
         elif self._runtime is None:
-            self._finished(entries, *self._processing.run(items, gone))
+            outcomes, took_s = self._processing.run(*_taken(entries))
+            self._note_end(entries, took_s)
+            self._deliver(entries, outcomes)
         else:
-            self._runtime.submit(self._run_on_thread, entries, items, gone)
+            self._working += 1
+            self._runtime.submit(self._run_on_thread, entries)
 
-    def _run_on_thread(
-        self, entries: list[ItemFuture], items: list[Any], gone: Callable[[int], bool]
-    ) -> None:
-        outcomes, took_s = self._processing.run(items, gone)
-        try:
-            self.loop.call_soon_threadsafe(self._finished, entries, outcomes, took_s)
-        except RuntimeError:
-            # The loop was closed under its futures; nobody is left to be told.
-            return
+    def _run_on_thread(self, entries: list[ItemFuture]) -> None:
+        """Run a batch, and as long as others wait that can grow no further, those.
 
-    async def _run_async(
-        self, entries: list[ItemFuture], items: list[Any], gone: Callable[[int], bool]
-    ) -> None:
-        outcomes, took_s = await self._processing.run_async(items, gone)
-        self._finished(entries, outcomes, took_s)
+        To have the event loop start them would leave this thread idle for as long as two threads take to wake
+        up, and to the end of whatever the loop is at.
+        """
+        while True:
+            outcomes, took_s = self._processing.run(*_taken(entries))
+            now = self.loop.time()
+            with self._lock:
+                self._note_end(entries, took_s)
+                expired, following = self._due(now, grown=True)
+            try:
+                self.loop.call_soon_threadsafe(
+                    self._delivered, entries, outcomes, expired, now, not following
+                )
+            except RuntimeError:
+                # The loop was closed under its futures; nobody is left to be told.
+                return
+            if not following:
+                return
+            entries = following[0].entries
+            # Nothing of the last batch is kept alive by this one.
+            del outcomes, expired
 
-    def _finished(self, entries: list[ItemFuture], outcomes: list[Any], took_s: float) -> None:
+    async def _run_async(self, entries: list[ItemFuture]) -> None:
+        outcomes, took_s = await self._processing.run_async(*_taken(entries))
+        self._note_end(entries, took_s)
+        self._deliver(entries, outcomes)
+
+    def _note_end(self, entries: list[ItemFuture], took_s: float) -> None:
         self.policy.finished(len(entries), took_s)
+        self.tally.processed_s += took_s
+
+    def _delivered(
+        self,
+        entries: list[ItemFuture],
+        outcomes: list[Any],
+        expired: list[ItemFuture],
+        now: float,
+        is_last: bool,
+    ) -> None:
+        self._working -= is_last
+        self._expire(expired, now)
+        self._deliver(entries, outcomes)
+
+    def _deliver(self, entries: list[ItemFuture], outcomes: list[Any]) -> None:
         tally = self.tally
-        tally.processed_s += took_s
         now = self.loop.time()
         for future, outcome in zip(entries, outcomes, strict=True):
             if future.done():
@@ -193,6 +246,14 @@ class LoopDriver:
                 tally.completed += 1
                 future.set_result(outcome)
         self._step_soon()
+
+
+def _taken(entries: list[ItemFuture]) -> tuple[list[Any], Callable[[int], bool]]:
+    """The items of a batch, which their futures no longer keep, and whether one is not wanted any more."""
+    items = [future.item for future in entries]
+    for future in entries:
+        future.item = None
+    return items, lambda index: bool(entries[index].cancelled())
 
 
 def _fail(future: ItemFuture, error: Exception) -> None:

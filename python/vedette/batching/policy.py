@@ -206,14 +206,16 @@ class BatchPolicy:
             self._drop(entry, "refused")
         return dropped
 
-    def next_batch(self, now: float) -> Batch | None:
-        """A batch to start now, if one is due and a slot is free."""
+    def next_batch(self, now: float, *, grown: bool = False) -> Batch | None:
+        """A batch to start now, if one is due and a slot is free; of those that have ``grown`` as far as they
+        may, where so asked.
+        """
         if self.queued == 0 or self.running >= self.config.max_concurrency:
             return None
         due: tuple[tuple[int, float], Hashable, int, str] | None = None
         for key, group in self._groups.items():
             size, reason = self._due(group, now)
-            if size:
+            if size and not (grown and reason in ("waited", "drain")):
                 first = group.first()
                 rank = (first.priority, first.arrived)
                 if due is None or rank < due[0]:

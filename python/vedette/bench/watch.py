@@ -22,7 +22,7 @@ from typing import Any
 
 from vedette.bench.recording import frames, standing, write
 from vedette.bench.worker import peak_mb
-from vedette.runtime.budget import resident_bytes
+from vedette.runtime.resident import resident_bytes
 
 HEADER = "a screen recording, a frame a second"
 PEERS = ("av", "rapidocr", "onnxruntime")

@@ -16,7 +16,7 @@ from vedette import memory
 from vedette.errors import InputError, SourceError, VedetteError
 from vedette.ocr.change import Rectangle
 from vedette.runtime import Budget
-from vedette.runtime.budget import resident_bytes
+from vedette.runtime.resident import resident_bytes
 from vedette.runtime.target import CpuPressure
 from vedette.sources import Frame, Source, SourceEnded
 from vedette.store import Store
