@@ -128,6 +128,27 @@ def graph_operators(graph: Graph) -> set[str]:
     return {node.op for node in graph.nodes} - OPERATORS.keys()
 
 
+@pytest.mark.parametrize("groups", [1, 4])
+def test_transposed_convolutions_of_a_detector_head(groups: int) -> None:
+    net = Net(seed=2)
+    x = net.op("Relu", conv(net, net.input("x", 1, 3, 8, 8), (3, 8)))
+    up = {"kernel_shape": [2, 2], "strides": [2, 2]}
+    y = net.op("ConvTranspose", x, filters(net, 8, 8 // groups, 2, 2), net.weights(8), group=groups, **up)
+    y = net.op("ConvTranspose", net.op("Relu", y), filters(net, 8, 1, 2, 2), net.weights(1), **up)
+    graph = compiled(net, net.op("Sigmoid", y))
+    inputs = {"x": image(1, 3, 8, 8)}
+    after = quantized(graph, inputs)
+    assert operators(after) == [
+        "QuantizeLinear",
+        "QuantizedConv",
+        *["QuantizedConvTranspose"] * 2,
+        "Activation",
+    ]
+    # What goes into the sigmoid stays float32, as the last node makes it.
+    assert "y_scale" not in after.nodes[3].attributes
+    assert noise(graph, after, inputs) > 30
+
+
 def test_squeeze_excite_and_classifier() -> None:
     net = Net()
     x = net.op("Relu", conv(net, net.input("x", 1, 3, 8, 8), (3, 8)))
