@@ -44,7 +44,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=0.05,
         help="greatest error of the outputs for auto, as a share of them; default: 0.05",
     )
-    add("--method", choices=("mse", "minmax", "percentile", "entropy"), default="mse", help="to find ranges")
+    methods = ("mse", "minmax", "moving_average", "percentile", "entropy")
+    add("--method", choices=methods, default="mse", help="to find ranges")
     add("--threads", metavar="N", type=thread_count, help="default: the cores this process may use")
     add("--json", action="store_true", help="write the report as JSON to stdout")
 

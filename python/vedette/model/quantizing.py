@@ -18,13 +18,14 @@ from vedette.model.integer.calibration import Calibration, calibrate
 from vedette.model.integer.equalization import equalize, find_scales
 from vedette.model.integer.operators import WEIGHTED, obstacle
 from vedette.model.integer.quantizer import prepare, reasons
-from vedette.model.integer.ranges import METHODS, choose_ranges
+from vedette.model.integer.ranges import choose_ranges
 from vedette.model.integer.recipe import Recipe, digest_of, parse_recipe
 from vedette.model.integer.report import NodeReport, Report
 from vedette.model.integer.search import Measured, Search, decibels, noise_share
 from vedette.model.integer.smoothing import find_smoothing
 from vedette.model.model import Model, load, model_of
 from vedette.model.native_engine import evaluate
+from vedette.quantization.observers import METHODS
 
 PRECISIONS = ("auto", "fast", "int8", "int4", "bfloat16", "float32")
 """What :func:`quantize` can be asked for."""
@@ -67,7 +68,7 @@ def quantize(
     tolerance : float
         For ``"auto"``: greatest error of the outputs on the calibration inputs, as root of noise over
         signal. The default of 0.05 is a signal-to-noise ratio of 26 dB.
-    method : {"mse", "minmax", "percentile", "entropy"}
+    method : {"mse", "minmax", "moving_average", "percentile", "entropy"}
         How ranges are found: that of the least squared error, of all that was seen, ...
     threads : int, optional
         Threads of the model returned, as for :func:`vedette.load`.

@@ -28,10 +28,10 @@ class Histogram:
         self._start = 0.0
         self._width = 0.0
 
-    def update(self, x: Array) -> None:
-        """Counts the elements of an array; NaN and infinity are refused."""
+    def update(self, x: Array) -> tuple[float, float]:
+        """Counts the elements of an array; its least and greatest. NaN and infinity are refused."""
         if x.size == 0:
-            return
+            return math.inf, -math.inf
         low, high = float(x.min()), float(x.max())
         if not (math.isfinite(low) and math.isfinite(high)):
             raise InputError("the data hold NaN or infinite values")
@@ -46,6 +46,7 @@ class Histogram:
         )
         found = np.bincount(np.clip(at, 0, _BINS - 1), minlength=_BINS)
         self.counts += found * (x.size / sample.size)
+        return low, high
 
     @property
     def centers(self) -> NDArray[np.float64]:

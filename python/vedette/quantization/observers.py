@@ -50,6 +50,9 @@ class MinMax:
 class MovingAverage:
     """Exponential averages of the least and the greatest number of each array."""
 
+    # Beside every value of a model that is calibrated.
+    __slots__ = ("_high", "_low", "_momentum")
+
     def __init__(self, momentum: float = 0.9) -> None:
         if not 0.0 <= momentum < 1.0:
             raise InputError(f"expected a momentum from 0 to below 1, got {momentum}")
@@ -58,7 +61,10 @@ class MovingAverage:
 
     def update(self, x: ArrayLike) -> None:
         """Takes an array into account."""
-        low, high = _extremes(x)
+        self.update_range(*_extremes(x))
+
+    def update_range(self, low: float, high: float) -> None:
+        """Takes an array into account whose least and greatest number are known."""
         if low > high:
             return
         kept = self._momentum if math.isfinite(self._low) else 0.0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import prod
 from typing import Any
 
@@ -15,6 +15,7 @@ from vedette.model.graph import Array, Graph
 from vedette.model.integer.operators import WEIGHTED, activation_inputs
 from vedette.model.native_engine import NativeEngine
 from vedette.quantization.histogram import Histogram
+from vedette.quantization.observers import MovingAverage
 
 _BYTES_AT_ONCE = 192 << 20
 Progress = Callable[[str, int, int], None]
@@ -54,6 +55,7 @@ class Statistics:
 
     histogram: Histogram
     channels: Channels | None = None
+    average: MovingAverage = field(default_factory=MovingAverage)
 
 
 @dataclass(slots=True)
@@ -111,7 +113,7 @@ def calibrate(
 def _observe(statistics: dict[str, Statistics], name: str, array: Array, axis: int | None) -> None:
     seen = statistics.setdefault(name, Statistics(Histogram()))
     try:
-        seen.histogram.update(array)
+        seen.average.update_range(*seen.histogram.update(array))
     except InputError as error:
         raise InputError(f"calibration: value '{name}': {error}") from None
     if axis is None or array.ndim == 0 or array.size == 0:

@@ -8,12 +8,13 @@ import numpy as np
 
 from vedette.errors import InputError
 from vedette.model.graph import Graph, Node
-from vedette.model.integer.calibration import Calibration
+from vedette.model.integer.calibration import Calibration, Statistics
 from vedette.model.integer.operators import activation_inputs, is_table, obstacle
 from vedette.model.integer.tables import function_values
 from vedette.model.passes.constants import Evaluate
 from vedette.quantization.histogram import Histogram
 from vedette.quantization.observers import (
+    METHODS,
     Range,
     entropy_range,
     least_error_range,
@@ -21,9 +22,6 @@ from vedette.quantization.observers import (
     percentile_range,
 )
 from vedette.quantization.parameters import Parameters
-
-METHODS = ("mse", "minmax", "percentile", "entropy")
-"""Ways to choose ranges from histograms."""
 
 
 def choose_ranges(
@@ -34,9 +32,7 @@ def choose_ranges(
     The argument of a table, such as GELU's, gets the range with the least error of the table's result: where
     the function is flat, nothing is lost by clipping.
     """
-    ranges = {
-        name: _range(seen.histogram, method, percentile) for name, seen in calibration.statistics.items()
-    }
+    ranges = {name: _range(seen, method, percentile) for name, seen in calibration.statistics.items()}
     users: dict[str, list[Node]] = {}
     for node in graph.nodes:
         for name in node.inputs:
@@ -53,10 +49,13 @@ def choose_ranges(
     return ranges
 
 
-def _range(histogram: Histogram, method: str, percentile: float) -> Range:
+def _range(seen: Statistics, method: str, percentile: float) -> Range:
+    histogram = seen.histogram
     match method:
         case "minmax":
             low, high = histogram.minimum, histogram.maximum
+        case "moving_average":
+            low, high = seen.average.range()
         case "mse":
             low, high = mse_range(histogram)
         case "percentile":
