@@ -97,10 +97,14 @@ def _print(report: Report) -> None:
     times = report.microseconds_before, report.microseconds_after
     sizes = report.bytes_before, report.bytes_after
     print(
-        f"\noutputs {report.sqnr:.1f} dB; time {times[0] / 1e3:.2f} ms, now {times[1] / 1e3:.2f} ms; "
+        f"\noutputs {report.sqnr:.1f} dB; time {_time(times[0])}, now {_time(times[1])}; "
         f"constants {sizes[0] / 1e6:.2f} MB, now {sizes[1] / 1e6:.2f} MB; "
         f"calibrated with {report.inputs} inputs"
     )
+
+
+def _time(microseconds: float) -> str:
+    return f"{microseconds:.1f} us" if microseconds < 1e3 else f"{microseconds / 1e3:.2f} ms"
 
 
 def _files(folder: Path) -> list[Path]:

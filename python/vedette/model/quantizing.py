@@ -118,6 +118,8 @@ def quantize(
         recipe = parse_recipe(recipe.to_json(), "the recipe")
         search.recipe = recipe
     chosen = _choose(search, precision, tolerance, progress)
+    # Each node's error is for the report, where choosing did not need it.
+    search.sensitivities(chosen, progress)
     others = {value: kind for value, kind in chosen.items() if kind != search.default.get(value)}
     recipe = replace(recipe, precisions={precision: others})
     result = search.graph(chosen, equalized)

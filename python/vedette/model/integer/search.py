@@ -113,14 +113,14 @@ class Search:
         self.recipe = replace(own, ranges=chosen)
         return self.recipe
 
-    def sensitivities(self, progress: Progress | None) -> dict[str, float]:
-        """The noise that each node makes when it alone is in integers."""
+    def sensitivities(self, precisions: Mapping[str, str], progress: Progress | None) -> None:
+        """Finds the noise that each node makes when it alone is not in float32."""
         floats = dict.fromkeys(self.default, "float32")
-        for at, (value, kind) in enumerate(self.default.items()):
-            self.alone[value] = self.noise(floats | {value: kind})
+        for at, (value, kind) in enumerate(precisions.items()):
+            if value not in self.alone and kind != "float32":
+                self.alone[value] = self.noise(floats | {value: kind})
             if progress is not None:
-                progress("measure nodes", at + 1, len(self.default))
-        return self.alone
+                progress("measure nodes", at + 1, len(precisions))
 
     def within(self, tolerance: float, instead: str, progress: Progress | None = None) -> dict[str, str]:
         """Precisions whose error is within the tolerance, with as few nodes taken out of integers as need be.
@@ -132,8 +132,7 @@ class Search:
         begun = self.default | dict.fromkeys(self.slower, "float32")
         if self.noise(begun) <= limit:
             return begun
-        if not self.alone:
-            self.sensitivities(progress)
+        self.sensitivities(self.default, progress)
         labels = {node.output: node.label for node in self.prepared.nodes}
         halves = self.measure(in_float(self.prepared, dict.fromkeys(self.default, instead)))
         times = {value: halves.nodes.get(labels[value], 0.0) for value in self.default}
