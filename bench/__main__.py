@@ -8,10 +8,12 @@ watch   a screen watched for a minute: Vedette against RapidOCR on every frame
 flow    batchers, maps, pipelines, budgets: against peers, and beside their targets
 memory  eight frames in flight, and what a call costs: pools against NumPy
 tensor  products, arithmetic and reductions against NumPy, level by level
+quantization  rounding to few bits and back against NumPy, level by level
 import  what ``import vedette`` costs beyond NumPy
 size    the wheel, packed and unpacked
 
-The groups image, memory, tensor and watch are those of ``vedette bench``. Charts go to metrics/.
+The groups image, memory, tensor, quantization and watch are those of ``vedette bench``. Charts go to
+metrics/.
 """
 
 from __future__ import annotations

@@ -23,6 +23,7 @@ __all__ = [
     "absdiff",
     "add",
     "argmax",
+    "array_ranges",
     "available_isas",
     "best_classes",
     "blur",
@@ -34,10 +35,12 @@ __all__ = [
     "crop_lines",
     "decode_image",
     "decode_image_file",
+    "dequantize_array",
     "divide",
     "effective_cores",
     "encode_image",
     "find_text_boxes",
+    "from_halves",
     "get_num_threads",
     "histogram",
     "isa",
@@ -50,6 +53,7 @@ __all__ = [
     "otsu_threshold",
     "pool2d",
     "process_clocks",
+    "quantize_array",
     "reduce",
     "resize_image",
     "scale",
@@ -61,6 +65,7 @@ __all__ = [
     "threshold_adaptive",
     "tile_hashes",
     "to_gray",
+    "to_halves",
     "trim_heap",
     "warp",
 ]
@@ -511,3 +516,62 @@ def reduce(
     isa: str | None = None,
 ) -> Any: ...
 def argmax(x: Any, axis: int, keepdims: bool = False, out: Any = None, threads: int = 0) -> Any: ...
+
+# quantization
+
+def array_ranges(
+    x: NDArray[np.float32],
+    columns: int,
+    by_column: bool,
+    count: int,
+    threads: int = 0,
+    isa: str | None = None,
+) -> list[NDArray[np.float32]] | None:
+    """Least and greatest element by scale, widened to hold zero; None where one is NaN or infinite.
+
+    The array is seen as rows; there is a scale for each column, or for each row, over and over again.
+    """
+
+def quantize_array(
+    x: NDArray[np.float32],
+    columns: int,
+    by_column: bool,
+    scale: NDArray[np.float32],
+    zero_point: NDArray[np.float32],
+    dtype: str,
+    out: NDArray[np.uint8],
+    threads: int = 0,
+    isa: str | None = None,
+) -> None:
+    """Round to ``int8``, ``uint8``, ``int4`` or ``uint4``, of which two share a byte."""
+
+def dequantize_array(
+    q: NDArray[np.uint8],
+    columns: int,
+    by_column: bool,
+    scale: NDArray[np.float32],
+    zero_point: NDArray[np.float32],
+    dtype: str,
+    out: NDArray[np.float32],
+    threads: int = 0,
+    isa: str | None = None,
+) -> None:
+    """The real numbers of such integers."""
+
+def to_halves(
+    x: NDArray[np.float32],
+    dtype: str,
+    out: NDArray[np.uint16],
+    threads: int = 0,
+    isa: str | None = None,
+) -> None:
+    """The bits of the nearest ``float16`` or ``bfloat16``."""
+
+def from_halves(
+    bits: NDArray[np.uint16],
+    dtype: str,
+    out: NDArray[np.float32],
+    threads: int = 0,
+    isa: str | None = None,
+) -> None:
+    """The float32 of the bits of ``float16`` or ``bfloat16``."""

@@ -9,8 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from vedette import _native
 from vedette import quantization as vq
 from vedette.errors import InputError
+from vedette.quantization.layout import Layout
+from vedette.quantization.parameters import INTEGER_RANGES
 
 X = np.random.default_rng(3).normal(0, 2, (6, 64)).astype(np.float32)
 
@@ -47,6 +50,61 @@ def test_the_error_is_at_most_half_a_step(dtype: str, by: dict[str, int], symmet
     bound = (X.max() - X.min()) / (steps - 1) if not symmetric else 2 * np.abs(X).max() / (steps - 1)
     assert vq.maximum_error(X, q) <= bound * 1.0001
     assert q.dequantize().shape == X.shape
+
+
+def by_formula(x: np.ndarray, q: vq.QuantizedTensor) -> tuple[np.ndarray, np.ndarray]:
+    """The integers, and the real numbers that they stand for, as the formulas say."""
+    assert q.scale is not None
+    assert q.zero_point is not None
+    scale, zero_point = q.scale, q.zero_point
+    rows = x
+    if q.group_size is not None:
+        rows = x.reshape(*scale.shape, q.group_size)
+        scale, zero_point = scale[..., None], zero_point[..., None]
+    elif q.axis is not None:
+        scale, zero_point = (part.reshape(-1, *[1] * (x.ndim - q.axis - 1)) for part in (scale, zero_point))
+    least, greatest = INTEGER_RANGES[q.dtype]
+    steps = np.clip(np.rint(rows / scale) + zero_point, least, greatest)
+    real = (steps.astype(np.float32) - zero_point.astype(np.float32)) * scale
+    return steps.reshape(x.shape), real.reshape(x.shape)
+
+
+# Rows shorter and longer than what is worked on at once, odd ones, and enough elements for two threads.
+SHAPES = [(), (1,), (7,), (3, 5), (4, 64), (5, 1), (2, 3, 4, 6), (3, 2050), (300, 700)]
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("dtype", vq.tensors.DTYPES[:4])
+@pytest.mark.parametrize("symmetric", [True, False])
+def test_every_layout_follows_the_formula(shape: tuple[int, ...], dtype: str, symmetric: bool) -> None:
+    x = np.random.default_rng(len(shape)).normal(0.3, 2, shape).astype(np.float32)
+    ways: list[dict[str, int]] = [{}, *({"axis": axis} for axis in range(len(shape)))]
+    ways += [{"group_size": size} for size in (1, 2, 3, 64) if shape and shape[-1] % size == 0]
+    for way in ways:
+        q = vq.quantize(x, dtype, symmetric=symmetric, **way)
+        integers, real = by_formula(x, q)
+        np.testing.assert_array_equal(q.integers(), integers, err_msg=str(way))
+        np.testing.assert_array_equal(q.dequantize(), real, err_msg=str(way))
+
+
+@pytest.mark.parametrize("isa", _native.available_isas())
+def test_every_level_gives_the_same(isa: str) -> None:
+    x = np.random.default_rng(1).normal(0, 2, (37, 130)).astype(np.float32)
+    for dtype, axis, group in (
+        ("uint8", None, None),
+        ("int8", 0, None),
+        ("int8", 1, None),
+        ("int4", None, 26),
+    ):
+        q = vq.quantize(x, dtype, axis=axis, group_size=group)
+        layout = Layout.of(x.shape, axis, group)
+        again = layout.quantize(x, q.scale, q.zero_point, dtype, isa)
+        np.testing.assert_array_equal(again, q.data.view(np.uint8))
+        real = np.empty_like(x)
+        layout.dequantize(q.data, q.scale, q.zero_point, dtype, real, isa)
+        np.testing.assert_array_equal(real, q.dequantize())
+        for one, other in zip(layout.ranges(x, isa) or (), layout.ranges(x, "scalar") or (), strict=True):
+            np.testing.assert_array_equal(one, other)
 
 
 @settings(max_examples=200, deadline=None)

@@ -19,6 +19,7 @@ pub mod resize;
 mod rows;
 mod split;
 pub mod standard;
+pub mod stored;
 #[cfg(test)]
 mod test_data;
 

@@ -9,6 +9,7 @@ mod errors;
 mod image;
 mod memory;
 mod ndarray;
+mod quantization;
 mod runtime;
 mod tensor;
 
@@ -33,6 +34,8 @@ mod _native {
     };
     #[pymodule_export]
     use super::memory::{Arena, Buffer, BufferPool, PressureMonitor, map_file, memory_pressure, trim_heap};
+    #[pymodule_export]
+    use super::quantization::{array_ranges, dequantize_array, from_halves, quantize_array, to_halves};
     #[pymodule_export]
     use super::runtime::{
         CpuThrottle, WorkerPool, available_isas, cpu_features, effective_cores, get_num_threads, isa,

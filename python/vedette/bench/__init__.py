@@ -3,6 +3,7 @@
 image   each operation against OpenCV, Pillow and NumPy, level by level
 memory  eight frames in flight, and what a call costs: pools against NumPy
 tensor  products, arithmetic and reductions against NumPy, level by level
+quantization  rounding to few bits and back against NumPy, level by level
 watch   a screen recording: Vedette against PyAV and RapidOCR on ONNX Runtime for every sampled frame
 
 Both sides take turns and the ratio of a pair is what counts; a ratio is the median over pairs. Groups that
@@ -23,7 +24,7 @@ from vedette.errors import VedetteError
 
 __all__ = ["GROUPS", "Row", "machine", "run"]
 
-GROUPS = ("image", "memory", "tensor", "watch")
+GROUPS = ("image", "memory", "tensor", "quantization", "watch")
 
 PACKAGES = {"cv2": "opencv-python-headless", "PIL": "pillow"}
 """What to install for a module that is not there."""

@@ -1,7 +1,8 @@
 """Measure Vedette against OpenCV, Pillow and NumPy on this machine, in interleaved pairs.
 
-The groups are image, memory, tensor, and watch: a drawn recording watched by Vedette, and read frame by
-frame by RapidOCR on ONNX Runtime. Peers that a group needs must be installed; charts need matplotlib.
+The groups are image, memory, tensor, quantization, and watch: a drawn recording watched by Vedette, and
+read frame by frame by RapidOCR on ONNX Runtime. Peers that a group needs must be installed; charts need
+matplotlib.
 
 examples:
   vedette bench tensor --json tensor.json
@@ -18,7 +19,7 @@ from typing import Any
 
 from vedette.cli.arguments import positive, thread_count
 
-GROUPS = ("image", "memory", "tensor", "watch")
+GROUPS = ("image", "memory", "tensor", "quantization", "watch")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

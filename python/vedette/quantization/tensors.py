@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from vedette import tensor_file
+from vedette import _native, tensor_file
 from vedette.errors import InputError
+from vedette.quantization.layout import Layout
 from vedette.quantization.parameters import INTEGER_RANGES, Array, affine_parameters
 
 DTYPES = ("int8", "uint8", "int4", "uint4", "float16", "bfloat16")
@@ -85,15 +86,18 @@ class QuantizedTensor:
             out = np.empty(self.shape, np.float32)
         elif out.shape != self.shape or out.dtype != np.float32:
             raise InputError(f"expected out of float32 {self.shape}, got {out.dtype} {out.shape}")
+        direct = out.flags.c_contiguous and out.flags.writeable
+        target = out if direct else np.empty(self.shape, np.float32)
         if self.scale is None or self.zero_point is None:
-            if self.dtype == "bfloat16":
-                out[...] = (self.data.astype(np.uint32) << np.uint32(16)).view(np.float32).reshape(self.shape)
-            else:
-                out[...] = self.data
-            return out
-        scale, zero_point = (_spread(part, self) for part in (self.scale, self.zero_point))
-        np.subtract(self.integers(), zero_point, out=out, casting="unsafe", dtype=np.float32)
-        np.multiply(out, scale, out=out)
+            bits = np.ascontiguousarray(self.data).reshape(-1).view(np.uint16)
+            _native.from_halves(bits, self.dtype, target.reshape(-1))
+        else:
+            layout = Layout.of(self.shape, self.axis, self.group_size)
+            packed = layout.packs(self.dtype)
+            data, dtype = (self.data, self.dtype) if packed else (self.integers(), self.dtype[:-1] + "8")
+            layout.dequantize(data, self.scale, self.zero_point, dtype, target)
+        if not direct:
+            out[...] = target
         return out
 
     def save(self, path: str | Path) -> Path:
@@ -171,8 +175,6 @@ def quantize(
     if array.dtype.kind not in "fiub":
         raise InputError(f"expected an array of real numbers, got {array.dtype}")
     array = np.ascontiguousarray(array, np.float32).reshape(array.shape)
-    if not np.isfinite(array).all():
-        raise InputError(f"x has {int((~np.isfinite(array)).sum())} values that are NaN or infinite")
     if dtype not in INTEGER_RANGES:
         if axis is not None or group_size is not None or symmetric is not None:
             raise InputError(f"{dtype} has no scales: axis, group_size and symmetric do not apply")
@@ -188,32 +190,31 @@ def quantize(
     ):
         raise InputError(f"group_size {group_size} does not divide the last axis of shape {array.shape}")
     symmetric = dtype.startswith("int") if symmetric is None else symmetric
-    low, high = _ranges(array, axis, group_size)
+    layout = Layout.of(array.shape, axis, group_size)
+    low, high = _ranges(layout, array)
     scale, zero_point = affine_parameters(low, high, dtype, symmetric=symmetric)
-    made = QuantizedTensor(np.empty(0, np.uint8), scale, zero_point, array.shape, dtype, axis, group_size)
-    steps = np.rint(array / _spread(scale, made)) + _spread(zero_point, made)
-    least, greatest = INTEGER_RANGES[dtype]
-    integers = np.clip(steps, least, greatest).astype(np.uint8 if least == 0 else np.int8)
-    data = _packed(integers) if dtype in ("int4", "uint4") else integers
-    return QuantizedTensor(data, scale, zero_point, array.shape, dtype, axis, group_size)
+    packs = layout.packs(dtype)
+    data: Array = layout.quantize(array, scale, zero_point, dtype if packs else dtype[:-1] + "8")
+    if not packs:
+        least, greatest = INTEGER_RANGES[dtype]
+        integers = data.view(np.int8) if least < 0 else data
+        data = _packed(np.clip(integers, least, greatest))
+    return QuantizedTensor(
+        data.view(np.int8) if dtype == "int8" else data,
+        scale,
+        zero_point,
+        array.shape,
+        dtype,
+        axis,
+        group_size,
+    )
 
 
-def _ranges(array: Array, axis: int | None, group_size: int | None) -> tuple[Array, Array]:
-    if group_size is not None:
-        array = array.reshape(*array.shape[:-1], array.shape[-1] // group_size, group_size)
-        others: tuple[int, ...] | None = (-1,)
-    else:
-        others = None if axis is None else tuple(at for at in range(array.ndim) if at != axis)
-    return array.min(others, initial=0.0), array.max(others, initial=0.0)
-
-
-def _spread(parameter: Array, tensor: QuantizedTensor) -> Array:
-    """Scales or zero points in a shape that broadcasts over the tensor."""
-    if tensor.group_size is not None:
-        return np.repeat(parameter, tensor.group_size, -1)
-    if tensor.axis is None:
-        return parameter
-    return parameter.reshape(-1, *[1] * (len(tensor.shape) - tensor.axis - 1))
+def _ranges(layout: Layout, array: NDArray[np.float32]) -> tuple[Array, Array]:
+    found = layout.ranges(array)
+    if found is None:
+        raise InputError(f"x has {int((~np.isfinite(array)).sum())} values that are NaN or infinite")
+    return found
 
 
 def _packed(integers: Array) -> NDArray[np.uint8]:
@@ -225,17 +226,14 @@ def _packed(integers: Array) -> NDArray[np.uint8]:
 
 
 def _half(array: NDArray[np.float32], dtype: str) -> Array:
-    if dtype == "float16":
-        with np.errstate(over="ignore"):
-            half = array.astype(np.float16)
-        if np.isinf(half).any():
-            raise InputError(
-                f"x reaches {np.abs(array).max():.6g}, float16 ends at 65504; bfloat16 reaches further"
-            )
-        return half
-    bits = array.view(np.uint32).astype(np.uint64)
-    # Round half to even: half a unit, less one where the unit is even.
-    return ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype(np.uint16)
+    low, high = _ranges(Layout.of(array.shape, None, None), array)
+    largest = max(-float(low), float(high))
+    # What is nearer to 65504 than to the next power of two is rounded to it.
+    if dtype == "float16" and largest >= 65520.0:
+        raise InputError(f"x reaches {largest:.6g}, float16 ends at 65504; bfloat16 reaches further")
+    bits = np.empty(array.shape, np.uint16)
+    _native.to_halves(array.reshape(-1), dtype, bits.reshape(-1))
+    return bits.view(np.float16) if dtype == "float16" else bits
 
 
 def _checked(tensors: dict[str, Array], notes: dict[str, str]) -> QuantizedTensor:

@@ -7,6 +7,7 @@ mod quantize;
 
 pub use binary::{add, multiply};
 pub use lookup::{lookup, with_table};
+pub(crate) use quantize::byte;
 pub use quantize::{Bytes, dequantize, dequantize_by, quantize, quantize_by};
 
 #[cfg(test)]

@@ -41,7 +41,7 @@ impl Bytes {
     }
 
     #[inline(always)]
-    fn value(self, byte: u8) -> f32 {
+    pub(crate) fn value(self, byte: u8) -> f32 {
         match self {
             Bytes::U8 => f32::from(byte),
             Bytes::I8 => f32::from(byte as i8),
@@ -51,7 +51,7 @@ impl Bytes {
 
 /// The byte of a quotient, where `range` is that of the bytes.
 #[inline(always)]
-fn byte(quotient: f32, zero_point: f32, (least, most): (f32, f32)) -> u8 {
+pub(crate) fn byte(quotient: f32, zero_point: f32, (least, most): (f32, f32)) -> u8 {
     let steps = clamp(quotient, least - zero_point, most - zero_point);
     ((steps + ROUNDING).to_bits() as u8).wrapping_add(zero_point as i32 as u8)
 }
