@@ -19,6 +19,8 @@ import vedette
 from bench import scans, screens
 from vedette import hub
 from vedette.ocr import Reader
+from vedette.ocr.detector import Detector, DetectorOptions
+from vedette.ocr.recogniser import Recogniser
 
 FOLDER = Path(vedette.__file__).parent / "model" / "recipes"
 MODELS = ("ppocr-v6-small", "ppocr-v4-mobile")
@@ -33,9 +35,9 @@ TOLERANCE = {"detector": 0.1, "recogniser": 0.07}
 class Listening:
     """A network that keeps what it is given."""
 
-    def __init__(self, network: Any, keep: Callable[[Any], None]) -> None:
+    def __init__(self, network: vedette.Model, keep: Callable[[Any], None]) -> None:
         self._network, self._keep = network, keep
-        self.metadata = network.metadata
+        self.inputs, self.metadata = network.inputs, network.metadata
 
     def __call__(self, x: Any) -> Any:
         self._keep(x)
@@ -53,9 +55,13 @@ def seen(models: str, threads: int | None) -> dict[str, list[Any]]:
     """What the networks are given while the images are read, by role."""
     reader = Reader(models, precision="float32", threads=threads)
     inputs: dict[str, list[Any]] = {role: [] for role in ROLES}
-    for role in ROLES:
-        part = getattr(reader, f"_{role}")
-        part._network = Listening(part._network, lambda x, role=role: inputs[role].append(np.array(x)))
+
+    def listening(role: str) -> Any:
+        network = vedette.load(hub.file(models, role), threads=threads)
+        return Listening(network, lambda x: inputs[role].append(np.array(x)))
+
+    reader._detector = Detector(listening("detector"), DetectorOptions(), threads or 0)
+    reader._recogniser = Recogniser(listening("recogniser"), threads or 0)
     for image in images():
         reader.read(image)
     return {role: chosen(found) for role, found in inputs.items()}
