@@ -2,7 +2,7 @@
 
 The reference networks are quantised by Vedette and, as QDQ with weights by channel (ViT dynamically), by ONNX
 Runtime's own tool; ONNX Runtime and OpenVINO run what that made. The agreement is the signal-to-noise ratio
-of each side's output against the float32 model.
+of each side's output against the float32 model; of the recogniser, whether the text is the same.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy as np
 import onnx
 
 import vedette
-from bench import reference_networks
+from bench import footprint, reference_networks
 from bench.model import text
 from bench.onnx_builder import OnnxNet
 from vedette import hub
@@ -27,11 +27,12 @@ from vedette.quantization import sqnr
 _CALIBRATION = 8
 
 
-def run(threads: list[int], pairs: int) -> Iterator[Record]:
-    """The reference networks, the reading models, and a perceptron of two layers."""
+def run(threads: list[int], pairs: int) -> Iterator[Record | footprint.Size]:
+    """The reference networks, the reading models, a perceptron of two layers; then what the networks take."""
     with tempfile.TemporaryDirectory() as folder:
         scratch = Path(folder)
-        cases = [*_networks(scratch), *_reading()]
+        networks = [*_networks(scratch)]
+        cases = [*networks, *_reading()]
         for count in threads:
             for case, x, exact, ours, peers in cases:
                 np.save(scratch / "input.npy", x)
@@ -53,15 +54,49 @@ def run(threads: list[int], pairs: int) -> Iterator[Record]:
                         output=str(scratch / "theirs.npy"),
                     )
 
-                    def agree(a: str, b: str, exact: str = str(scratch / "exact.npy")) -> str:
-                        values = (sqnr(np.load(exact), np.load(side)) for side in (a, b))
-                        return "SQNR {:.1f} / {:.1f} dB".format(*values)
+                    def agree(
+                        a: str, b: str, exact: str = str(scratch / "exact.npy"), read: bool = "recog" in case
+                    ) -> str:
+                        found = [np.load(side) for side in (exact, a, b)]
+                        if read:
+                            return "same text: {} / {}".format(*(same_text(found[0], y) for y in found[1:]))
+                        return "SQNR {:.1f} / {:.1f} dB".format(*(sqnr(found[0], y) for y in found[1:]))
 
                     few = max(4, pairs // 4) if "detector" in case else pairs
                     yield compare("quantize", case, mine, theirs, threads=count, pairs=few, agree=agree)
+        yield from _footprints(scratch, networks, threads, pairs)
+
+
+def same_text(exact: Any, found: Any) -> str:
+    """Whether the best characters of all time steps, joined as CTC does, are those of float32.
+
+    Steps at the edge of a character go either way by little; the text is the same. As a noise of
+    probabilities one such step weighs as much as a wrong character.
+    """
+    one, other = (np.asarray(y).argmax(-1).reshape(-1).tolist() for y in (exact, found))
+    texts = [
+        [now for before, now in zip([0, *steps[:-1]], steps, strict=True) if now not in (0, before)]
+        for steps in (one, other)
+    ]
+    return "yes" if texts[0] == texts[1] else "no"
 
 
 Case = tuple[str, np.ndarray[Any, Any], Path, dict[str, str], list[tuple[str, Path]]]
+
+
+def _footprints(
+    scratch: Path, networks: list[Case], threads: list[int], pairs: int
+) -> Iterator[Record | footprint.Size]:
+    for case, x, exact, ours, peers in networks:
+        yield footprint.size(case, exact, Path(ours["path"]), x)
+        np.save(scratch / "input.npy", x)
+        for count in threads:
+            rows = (case, Path(ours["path"]), peers[0][1], scratch / "input.npy", count, pairs)
+            yield from footprint.loading(*rows)
+    for case, x, exact, _, _ in networks:
+        if exact.stem == "vit_tiny":
+            made = vedette.quantize(exact, [x], precision="int4").save(exact.with_name("vit-int4.vedette"))
+            yield footprint.size(case.replace("INT8", "INT4"), exact, made, x)
 
 
 def _networks(scratch: Path) -> Iterator[Case]:

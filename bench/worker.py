@@ -46,6 +46,38 @@ def openvino_model(path: str, x: str, threads: int, output: str) -> Side:
     return lambda: request.infer([array]), lambda: _saved(request.infer([array])[0], output)
 
 
+def vedette_load(path: str, x: str, threads: int, run: bool) -> Side:
+    """A model loaded, and run once where asked."""
+    import vedette
+
+    array = np.load(x)
+
+    def load() -> str:
+        model = vedette.load(path, threads=threads)
+        if run:
+            model(array)
+        return ""
+
+    return load, load
+
+
+def onnxruntime_load(path: str, x: str, threads: int, run: bool) -> Side:
+    """A session created, and run once where asked."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    array = np.load(x)
+
+    def load() -> str:
+        session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        if run:
+            session.run(None, {session.get_inputs()[0].name: array})
+        return ""
+
+    return load, load
+
+
 def vedette_ocr(images: list[str], threads: int, models: str, precision: str = "auto") -> Side:
     """Whole images read by Vedette."""
     import vedette
@@ -85,6 +117,8 @@ SIDES: dict[str, Callable[..., Side]] = {
     "vedette-model": vedette_model,
     "onnxruntime": onnxruntime_model,
     "openvino": openvino_model,
+    "vedette-load": vedette_load,
+    "onnxruntime-load": onnxruntime_load,
     "vedette-ocr": vedette_ocr,
     "rapidocr": rapidocr_ocr,
     **flow_peers.SIDES,
