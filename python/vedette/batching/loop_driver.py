@@ -53,7 +53,7 @@ class LoopDriver:
         self._timer: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._drained: asyncio.Future[None] | None = None
-        # Threads take batches from the policy too. Collected garbage may cancel futures wherever it is collected.
+        # Threads take batches from the policy too; collecting garbage may cancel futures anywhere.
         self._lock = threading.RLock()
         self._working = 0
         """Threads whose last results have not been delivered."""
