@@ -118,8 +118,8 @@ class Sheet:
         """One of its words."""
         return str(rng.choice(self.rows[int(rng.integers(len(self.rows)))][0].split()))
 
-    def draw(self, scroll: int, typed: str = "") -> NDArray[np.uint8]:
-        """The page scrolled by so many pixels, as RGB."""
+    def draw(self, scroll: int, typed: str = "", window: tuple[int, int] | None = None) -> NDArray[np.uint8]:
+        """The page scrolled by so many pixels, as RGB; with a small window over it, left and top given."""
         width, height = SIZE
         back, fore = ((24, 26, 30), (214, 216, 220)) if self.dark else ((252, 252, 250), (28, 28, 32))
         image = Image.new("RGB", SIZE, back)
@@ -136,4 +136,9 @@ class Sheet:
             canvas.text((16, 12), "Editor", font=FONT, fill=(240, 240, 240))
             canvas.rectangle((0, height - FOOTER, width, height), fill=(228, 230, 236))
             canvas.text((16, height - FOOTER + 8), typed, font=FONT, fill=(0, 0, 0))
+        if window is not None:
+            left, top = window
+            canvas.rectangle((left, top, left + 240, top + 84), fill=(255, 250, 220), outline=(90, 90, 90))
+            canvas.text((left + 14, top + 12), "Call the vendor", font=FONT, fill=(10, 10, 10))
+            canvas.text((left + 14, top + 46), "before noon", font=FONT, fill=(10, 10, 10))
         return np.asarray(image).copy()

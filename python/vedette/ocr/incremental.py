@@ -173,6 +173,7 @@ class IncrementalReader:
         self.counts.frames += 1
         self._moved = frozenset()
         kept: list[_Known] = []
+        before: Sequence[_Known] = self._lines
         dirty: NDArray[np.bool_] | None = None
         if change is None or self._shape != image.shape:
             tile = TILE
@@ -182,10 +183,12 @@ class IncrementalReader:
         if dirty is None or dirty.mean() >= _RECALLED:
             recalled = self._memory.recall(image)
             if recalled is not None and (dirty is None or recalled[1].mean() < dirty.mean()):
-                lines, mask = recalled
-                kept, dirty = self._undisturbed(list(lines), mask, TILE)
+                before, mask = recalled
+                kept, dirty = self._undisturbed(list(before), mask, TILE)
                 tile = TILE
-        quads, kept = self._detect(image, kept, dirty, tile)
+        numbers = {line.number for line in kept}
+        disturbed = [line.box for line in before if line.number not in numbers]
+        quads, kept = self._detect(image, kept, disturbed, dirty, tile)
         self.counts.kept += sum(line.number not in self._moved for line in kept)
         fresh = self._recognise(image, quads)
         self._lines = [*kept, *fresh]
@@ -248,20 +251,28 @@ class IncrementalReader:
         return [line for line, hit in zip(lines, near, strict=True) if not hit], dirty
 
     def _detect(
-        self, image: NDArray[np.uint8], kept: list[_Known], dirty: NDArray[np.bool_] | None, tile: int
+        self,
+        image: NDArray[np.uint8],
+        kept: list[_Known],
+        disturbed: Sequence[Rectangle],
+        dirty: NDArray[np.bool_] | None,
+        tile: int,
     ) -> tuple[Quads, list[_Known]]:
         """The lines where something changed, and those of the kept that none of them replaces."""
         height, width = image.shape[:2]
         if dirty is not None and not dirty.any():
             return np.empty((0, 4, 2), np.float32), kept
         if dirty is None or self._moved:
-            # An edge past which content moves cuts lines, and what half a line reads as depends on all that
-            # the detector sees.
+            # What half a line reads as depends on all that the detector sees, and an edge past which content
+            # moves cuts lines.
             return self._sorted_out(self._detect_whole(image), kept, everything=True)
         step = self.reader.region_step(height, width)
         # Where nothing but background is left there is nothing to find.
         inked = (with_ink(image, box) for box in tiles_to_boxes(dirty, tile, height, width))
-        cores = merged(box for box in inked if box is not None)
+        found_ink = [box for box in inked if box is not None]
+        if any(_cuts(core, line) for core in found_ink for line in disturbed):
+            return self._sorted_out(self._detect_whole(image), kept, everything=True)
+        cores = merged(found_ink)
         regions = [
             stepped(grown(core, _CONTEXT, _CONTEXT, height, width), step, height, width) for core in cores
         ]
@@ -411,6 +422,15 @@ def _covers(new: Rectangle, old: Rectangle) -> bool:
     """Whether a new line takes the place of an old one: it covers a good part of it, at its height."""
     shared = area(_shared(new, old))
     return shared > 0 and shared >= 0.4 * min(area(new), area(old))
+
+
+def _cuts(change: Rectangle, line: Rectangle) -> bool:
+    """Whether something larger than a line was put over a part of it, as a window is."""
+    height = min(line[2] - line[0], line[3] - line[1])
+    shared = _shared(change, line)
+    if change[2] - change[0] <= 2 * height or area(shared) == 0:
+        return False
+    return area(line) - area(shared) > height * height // 2
 
 
 def _alike(new: Rectangle, old: Rectangle) -> bool:
