@@ -33,7 +33,7 @@ class Network:
         stacked = np.stack(items)
         for _ in range(self.times):
             results = self.model(stacked)
-        # Scores of all characters are 3 MB an item, and their callers would hold them; whoever reads keeps the
+        # Scores of all characters are 3 MB an item, and callers would hold them; whoever reads keeps the
         # best of each step.
         return list(results.argmax(axis=-1))
 
