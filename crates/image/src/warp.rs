@@ -148,7 +148,8 @@ fn warp_row<S: Mixing, T: Sample, const C: usize>(
                         std::array::from_fn(|c| T::from_f32(mixed[c]))
                     }
                 }
-            } else if u.is_finite() && v.is_finite() {
+            } else if u >= -1.0 && v >= -1.0 && u < image.width() as f64 && v < image.height() as f64 {
+                // Some corners may lie inside.
                 let (left, top) = (u.floor(), v.floor());
                 let corners = [(0.0, 0.0), (0.0, 1.0), (1.0, 0.0), (1.0, 1.0)].map(|(dy, dx)| {
                     let corner = at::<T, C>(image, top + dy, left + dx, fill);
