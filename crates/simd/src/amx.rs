@@ -14,6 +14,11 @@ fn cpu_has_amx_int8() -> bool {
     __cpuid(0).eax >= 7 && __cpuid_count(7, 0).edx & WANTED == WANTED
 }
 
+/// Leaf 7: AMX-BF16 is bit 22 of EDX.
+pub(crate) fn cpu_has_bf16() -> bool {
+    __cpuid(0).eax >= 7 && __cpuid_count(7, 0).edx & 1 << 22 != 0
+}
+
 /// Bits 17 and 18 of XCR0: tile configuration and tile data.
 fn system_keeps_tiles() -> bool {
     const OSXSAVE: u32 = 1 << 27;

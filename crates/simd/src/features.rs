@@ -75,6 +75,16 @@ impl Isa {
         self.tiles
     }
 
+    /// Whether kernels may use the bfloat16 instructions of AVX-512.
+    pub fn has_bf16(self) -> bool {
+        self.level >= Level::Avx512 && features().avx512_bf16
+    }
+
+    /// Whether kernels may use the tile registers of AMX for bfloat16.
+    pub fn has_bf16_tiles(self) -> bool {
+        self.tiles && self.has_bf16() && features().amx_bf16
+    }
+
     /// The level's name.
     pub fn name(self) -> &'static str {
         if self.tiles { "amx" } else { self.level.name() }
@@ -98,11 +108,14 @@ pub struct CpuFeatures {
     pub avx_vnni: bool,
     /// AMX-INT8 (`tdpbusd`), and the system has granted this process the use of tile registers.
     pub amx_int8: bool,
+    /// AMX-BF16 (`tdpbf16ps`) beside AMX-INT8.
+    pub amx_bf16: bool,
 }
 
 #[cfg(target_arch = "x86_64")]
 fn detect() -> CpuFeatures {
     use std::arch::is_x86_feature_detected as has;
+    let amx_int8 = crate::amx::is_usable();
     let avx2 = has!("avx2") && has!("fma") && has!("f16c");
     let avx512 = avx2 && has!("avx512f") && has!("avx512bw") && has!("avx512dq") && has!("avx512vl");
     CpuFeatures {
@@ -112,7 +125,8 @@ fn detect() -> CpuFeatures {
         avx512_vbmi: avx512 && has!("avx512vbmi"),
         avx512_bf16: avx512 && has!("avx512bf16"),
         avx_vnni: avx2 && has!("avxvnni"),
-        amx_int8: crate::amx::is_usable(),
+        amx_int8,
+        amx_bf16: amx_int8 && crate::amx::cpu_has_bf16(),
     }
 }
 

@@ -6,6 +6,7 @@
 
 #[cfg(target_arch = "x86_64")]
 mod amx;
+mod bf16;
 mod features;
 mod real;
 mod vector;
@@ -15,6 +16,7 @@ mod x86;
 #[cfg(target_arch = "x86_64")]
 mod x86_doubles;
 
+pub use bf16::{bf16_bits, bf16_value, round_to_bf16};
 pub use features::{CpuFeatures, Isa, features, isa};
 pub use real::{Doubles, Real};
 pub use vector::{Scalar, Simd};

@@ -13,6 +13,7 @@ pub fn cpu_features(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
     facts.set_item("avx512_bf16", cpu.avx512_bf16)?;
     facts.set_item("avx_vnni", cpu.avx_vnni)?;
     facts.set_item("amx_int8", cpu.amx_int8)?;
+    facts.set_item("amx_bf16", cpu.amx_bf16)?;
     Ok(facts)
 }
 
