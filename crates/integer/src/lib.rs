@@ -16,7 +16,6 @@ mod product;
 mod quantization;
 mod requantize;
 pub mod resize;
-mod rows;
 mod split;
 pub mod standard;
 pub mod stored;

@@ -14,6 +14,7 @@ pub mod normalize;
 pub mod pool;
 pub mod reduce;
 pub mod resize;
+pub mod rows;
 pub mod softmax;
 
 mod dtype;

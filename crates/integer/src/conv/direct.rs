@@ -2,13 +2,13 @@
 
 use super::plan::ConvArguments;
 use super::weights::ConvWeights;
-use super::windows::{WindowAxis, Windows};
 use crate::Epilogue;
 use crate::product::{Product, Surface};
-use crate::rows::RowLayout;
 use crate::split::{Job, Split, by_group};
 use std::ops::Range;
 use vedette_runtime::ThreadPool;
+use vedette_tensor::conv::{WindowAxis, Windows};
+use vedette_tensor::rows::RowLayout;
 
 #[derive(Debug)]
 pub(super) struct Direct {

@@ -6,7 +6,6 @@ mod plan;
 pub mod scalar;
 mod strips;
 mod weights;
-mod windows;
 
 pub use plan::{ConvArguments, ConvPlan, TransposePlan};
 pub use weights::{ConvWeights, TransposeWeights};

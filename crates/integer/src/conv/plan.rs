@@ -1,11 +1,11 @@
 use super::direct::Direct;
 use super::strips::Strips;
 use super::weights::{ConvWeights, TransposeWeights};
-use super::windows::Windows;
 use crate::Epilogue;
 use std::sync::Arc;
 use vedette_runtime::ThreadPool;
 use vedette_tensor::TensorError;
+use vedette_tensor::conv::Windows;
 use vedette_tensor::conv::{ConvShape, TransposeShape, five};
 
 /// What a run of a convolution reads and writes.

@@ -6,13 +6,13 @@
 use super::interleave::interleave;
 use super::plan::ConvArguments;
 use super::weights::ConvWeights;
-use super::windows::{WindowAxis, Windows};
 use crate::Epilogue;
 use crate::product::{Product, Surface};
 use crate::split::{Job, Split, by_group};
 use vedette_runtime::ThreadPool;
 use vedette_simd::Isa;
 use vedette_tensor::TensorError;
+use vedette_tensor::conv::{WindowAxis, Windows};
 
 /// Bytes that a strip may have, so that it stays in L2 beside the weights.
 const STRIP_BYTES: usize = 128 * 1024;

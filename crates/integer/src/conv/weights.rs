@@ -1,7 +1,7 @@
-use super::windows::Windows;
 use crate::product::{ColumnWeights, PackedColumns};
 use vedette_simd::Isa;
 use vedette_tensor::View;
+use vedette_tensor::conv::Windows;
 use vedette_tensor::conv::{ConvShape, TransposeShape, five};
 
 /// Weights of a convolution, packed for a level and for inputs of one zero point.

@@ -2,10 +2,10 @@
 
 use crate::epilogue::Finish;
 use crate::product::{PackedColumns, Product, Surface};
-use crate::rows::RowLayout;
 use crate::split::{Job, Split};
 use std::ops::Range;
 use std::sync::Arc;
+use vedette_tensor::rows::RowLayout;
 
 #[derive(Debug)]
 pub(super) struct Core {

@@ -3,7 +3,7 @@
 use super::plan::{ConvArguments, ConvShape};
 use super::rows::{WindowRows, WindowTables};
 use crate::matmul::product::Product;
-use crate::matmul::split::Grid;
+use crate::matmul::split::{Grid, ROW_MULTIPLE};
 use vedette_memory::AlignedBuffer;
 use vedette_runtime::ThreadPool;
 
@@ -24,7 +24,7 @@ impl Direct {
             zeros: AlignedBuffer::new(in_channels * size_of::<f32>()),
             in_channels,
             out_channels: shape.out_channels / shape.groups,
-            grid: Grid::new(shape.groups, shape.pixels(), panels, shape.work(), threads),
+            grid: Grid::new(shape.groups, (shape.pixels(), ROW_MULTIPLE), panels, shape.work(), threads),
         }
     }
 
@@ -59,7 +59,7 @@ impl Direct {
         pool: &ThreadPool,
     ) {
         let inputs = Inputs(inputs);
-        self.grid.run(pool, |group, rows, panels| {
+        self.grid.run(pool, |_, group, rows, panels| {
             let source = WindowRows {
                 tables: &self.tables,
                 bases: { &inputs }.0.map(|x| x.wrapping_add(group * self.in_channels)),

@@ -8,6 +8,7 @@ mod rows;
 pub mod scalar;
 mod strip;
 mod transpose;
+mod windows;
 
 pub(crate) use geometry::three;
 pub use geometry::{AutoPad, Axis, WindowAttributes, five};
@@ -15,6 +16,7 @@ pub use plan::{ConvArguments, ConvPlan, ConvShape, ConvWeights, MAX_INPUTS};
 pub use transpose::{
     Axis as TransposeAxis, TransposeAttributes, TransposePlan, TransposeShape, TransposeWeights,
 };
+pub use windows::{WindowAxis, Windows};
 
 #[cfg(test)]
 mod tests;

@@ -5,7 +5,7 @@
 //! ACM TOMS 34 (2008).
 
 use super::micro::{Block, Kernel, Kernels};
-use super::split::{Grid, chunk, parts_for};
+use super::split::{Grid, ROW_MULTIPLE, chunk, parts_for};
 use std::ops::Range;
 use vedette_memory::{Lease, default_pool};
 use vedette_runtime::ThreadPool;
@@ -105,13 +105,13 @@ pub(super) unsafe fn multiply<T: Kernels>(
     }
     let panels = Panels::<T>::new(isa, n);
     let work = (m * n) as u64 * k as u64;
-    let grid = Grid::new(1, m, panels.count(), work, pool.threads());
+    let grid = Grid::new(1, (m, ROW_MULTIPLE), panels.count(), work, pool.threads());
     let near = k * n * size_of::<T>() <= NEAR;
     let in_place = k == 0 || b.column == 1 && (near || m <= FEW_ROWS);
     if in_place {
         // A panel of few rows of a large B is a small part of many lines: as many panels as fit follow each other.
         let step = if near { k.max(1) } else { DEPTH_BLOCK / 4 };
-        grid.run(pool, |_, rows, columns| {
+        grid.run(pool, |_, _, rows, columns| {
             let mut start = 0;
             loop {
                 let depth = step.min(k - start);
@@ -152,7 +152,7 @@ pub(super) unsafe fn multiply<T: Kernels>(
                 unsafe { copy(from, panel(index), depth, columns.len()) };
             }
         });
-        grid.run(pool, |_, rows, columns| {
+        grid.run(pool, |_, _, rows, columns| {
             // Rows a cache line more than a power of two apart do not all fall into the same sets of L1.
             let row = depth + LINE / size_of::<T>();
             let block = rows.len().min(ROW_BLOCK);

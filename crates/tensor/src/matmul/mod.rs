@@ -13,11 +13,12 @@ pub mod split;
 pub(crate) mod tile;
 
 pub use generic::multiply_generic;
+pub use matrix::{Matrix, Products};
 pub use once::multiply;
 pub use panels::{PackedMatrix, PanelLayout};
 pub use plan::{MatMulArguments, MatMulOperands, MatMulPlan, matmul_shape};
 pub use product::Epilogue;
-pub use split::{chunk, parts_for};
+pub use split::{Grid, chunk, parts_for};
 
 #[cfg(test)]
 mod tests;

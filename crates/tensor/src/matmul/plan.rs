@@ -1,7 +1,7 @@
-use super::matrix::Matrix;
+use super::matrix::{Matrix, Products};
 use super::panels::{PackedMatrix, PanelLayout};
 use super::product::{Epilogue, Product, UniformRows};
-use super::split::{Grid, chunk, parts_for};
+use super::split::{Grid, ROW_MULTIPLE, chunk, parts_for};
 use crate::TensorError;
 use crate::shape::{Dims, broadcast_shape};
 use std::sync::Arc;
@@ -26,7 +26,8 @@ pub struct MatMulOperands<'a> {
 }
 
 impl MatMulOperands<'_> {
-    pub(super) fn matrices(&self) -> Result<(Matrix, Matrix), TensorError> {
+    /// The operands as matrices that fit each other.
+    pub fn matrices(&self) -> Result<(Matrix, Matrix), TensorError> {
         let a = Matrix::new(self.a_shape, self.a_strides, self.trans_a, false)?;
         let b = Matrix::new(self.b_shape, self.b_strides, self.trans_b, true)?;
         if a.columns != b.rows {
@@ -143,52 +144,17 @@ impl MatMulPlan {
         epilogue: Epilogue,
     ) -> Result<MatMulPlan, TensorError> {
         let (a, b) = operands.matrices()?;
-        let batch = broadcast_shape(&a.batch, &b.batch)?;
-        let (mut m, k, n) = (a.rows, a.columns, b.columns);
-
+        let (k, n) = (a.columns, b.columns);
         let copied = k > 1 && a.column_stride != 1;
         let copy_a = copied.then(|| StridedRows {
             offsets: a.own_offsets(),
             row_stride: a.row_stride,
             column_stride: a.column_stride,
         });
-        let mut a_row_stride = if copied { k as isize } else { a.row_stride };
-        let out_batch = &out_strides[..batch.len()];
-        let has_rows = operands.a_shape.len() > 1;
-        let mut out_stride = if has_rows { out_strides[batch.len()] } else { n as isize };
-        let out_matrix = Matrix {
-            batch: batch.clone(),
-            batch_strides: out_batch.into(),
-            rows: m,
-            columns: n,
-            row_stride: out_stride,
-            column_stride: 1,
-        };
-        let mut products: Vec<(isize, usize, isize)> = a
-            .batch_offsets(&batch)
-            .into_iter()
-            .zip(b.batch_offsets(&batch))
-            .zip(out_matrix.own_offsets())
-            .map(|(((offset, number), (_, b_number)), out_offset)| {
-                let a_offset = if copied { (number * m * k) as isize } else { offset };
-                (a_offset, b_number, out_offset)
-            })
-            .collect();
-
-        // Products with the same B whose rows follow each other are one product of more rows.
-        if m == 1 && products.len() > 1 {
-            a_row_stride = products[1].0 - products[0].0;
-            out_stride = products[1].2 - products[0].2;
-        }
-        let follow = |pair: &[(isize, usize, isize)]| {
-            pair[1].0 - pair[0].0 == m as isize * a_row_stride
-                && pair[1].2 - pair[0].2 == m as isize * out_stride
-                && pair[1].1 == pair[0].1
-        };
-        if products.len() > 1 && products.windows(2).all(follow) {
-            m *= products.len();
-            products.truncate(1);
-        }
+        let a_rows = a.rows;
+        let a = if copied { a.contiguous() } else { a };
+        let Products { rows: m, list: products, a_row_stride, out_stride } =
+            Products::new(&a, &b, out_strides, operands.a_shape.len() > 1)?;
 
         let pack_b = packed.is_none().then(|| PackB {
             layout: PanelLayout::new(isa, k, n),
@@ -203,11 +169,11 @@ impl MatMulPlan {
         };
         let work = (products.len() * m) as u64 * (k * n) as u64;
         Ok(MatMulPlan {
-            grid: Grid::new(products.len(), m, panels, work, threads),
+            grid: Grid::new(products.len(), (m, ROW_MULTIPLE), panels, work, threads),
             m,
             k,
             n,
-            a_rows: a.rows,
+            a_rows,
             products,
             a_row_stride,
             copy_a,
@@ -255,7 +221,7 @@ impl MatMulPlan {
         }
         let a = Shared(a.cast_mut());
         let bias = arguments;
-        self.grid.run(pool, |index, rows, panels| {
+        self.grid.run(pool, |_, index, rows, panels| {
             let (a, packed_b) = (&a, &packed_b);
             let (a_offset, b_number, out_offset) = self.products[index];
             let (layout, packed) = match (&self.b, &self.pack_b) {

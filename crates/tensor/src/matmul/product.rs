@@ -50,7 +50,7 @@ pub struct Epilogue {
 
 impl Epilogue {
     /// Bounds, where the activation is no more than that; and what else there is to apply.
-    pub(crate) fn split(self) -> (Option<(f32, f32)>, Option<Activation>) {
+    pub fn split(self) -> (Option<(f32, f32)>, Option<Activation>) {
         match self.activation {
             None => (None, None),
             Some(Activation::Relu) => (Some((0.0, f32::INFINITY)), None),

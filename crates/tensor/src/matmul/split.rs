@@ -29,53 +29,74 @@ pub fn chunk(len: usize, count: usize, index: usize, multiple: usize) -> Range<u
 
 /// A grid of `batches x row chunks x panel chunks`.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Grid {
+pub struct Grid {
     batches: usize,
     rows: usize,
     panels: usize,
     row_chunks: usize,
     panel_chunks: usize,
+    /// What chunks of rows begin at multiples of.
+    multiple: usize,
+    parts: usize,
 }
 
 /// Every kernel's number of rows divides this, or nearly so.
-const ROW_MULTIPLE: usize = 24;
+pub(crate) const ROW_MULTIPLE: usize = 24;
 
 impl Grid {
-    /// A grid for products of `rows` rows and `panels` panels that take `work` multiply-accumulates together.
-    pub(crate) fn new(batches: usize, rows: usize, panels: usize, work: u64, threads: usize) -> Grid {
+    /// A grid for products of `rows` rows, cut at multiples of `multiple`, and `panels` panels that take `work`
+    /// multiply-accumulates together.
+    pub fn new(
+        batches: usize,
+        (rows, multiple): (usize, usize),
+        panels: usize,
+        work: u64,
+        threads: usize,
+    ) -> Grid {
         let parts = parts_for(work, threads).div_ceil(batches.max(1));
-        let (row_chunks, panel_chunks) = if rows >= parts * ROW_MULTIPLE {
+        let (row_chunks, panel_chunks) = if rows >= parts * multiple {
             (parts, 1)
         } else if panels >= parts {
             (1, parts)
         } else {
-            let row_chunks = (rows / ROW_MULTIPLE).clamp(1, parts);
+            let row_chunks = (rows / multiple).clamp(1, parts);
             (row_chunks, (parts / row_chunks).clamp(1, panels.max(1)))
         };
-        Grid { batches, rows, panels, row_chunks, panel_chunks }
+        let cells = row_chunks * panel_chunks;
+        let parts = if cells > 1 || batches <= 1 {
+            batches * cells
+        } else if threads == 1 {
+            1
+        } else {
+            // Whole batches: as many together as leave a few parts for each thread.
+            batches.min(threads * PARTS_PER_THREAD)
+        };
+        Grid { batches, rows, panels, row_chunks, panel_chunks, multiple, parts }
     }
 
-    /// Calls `f(batch, rows, panels)` for every cell.
-    pub(crate) fn run(&self, pool: &ThreadPool, f: impl Fn(usize, Range<usize>, Range<usize>) + Sync) {
+    /// Parts that [`run`](Self::run) makes.
+    pub fn parts(&self) -> usize {
+        self.parts
+    }
+
+    /// Whether several cells have the same rows.
+    pub fn splits_panels(&self) -> bool {
+        self.panel_chunks > 1
+    }
+
+    /// Calls `f(part, batch, rows, panels)` for every cell; what one part calls is called in turn.
+    pub fn run(&self, pool: &ThreadPool, f: impl Fn(usize, usize, Range<usize>, Range<usize>) + Sync) {
         let cells = self.row_chunks * self.panel_chunks;
-        let call = |batch: usize, cell: usize| {
-            let rows = chunk(self.rows, self.row_chunks, cell / self.panel_chunks, ROW_MULTIPLE);
-            let panels = chunk(self.panels, self.panel_chunks, cell % self.panel_chunks, 1);
-            if !rows.is_empty() && !panels.is_empty() {
-                f(batch, rows, panels);
-            }
-        };
-        if cells == 1 && self.batches > 1 {
-            // Whole batches: as many together as leave a few parts for each thread.
-            let parts = self.batches.min(pool.threads() * PARTS_PER_THREAD);
-            let parts = if pool.threads() == 1 { 1 } else { parts };
-            pool.run(parts, |part| {
-                for batch in chunk(self.batches, parts, part, 1) {
-                    call(batch, 0);
+        let total = self.batches * cells;
+        pool.run(self.parts, |part| {
+            for cell in chunk(total, self.parts, part, 1) {
+                let (batch, cell) = (cell / cells, cell % cells);
+                let rows = chunk(self.rows, self.row_chunks, cell / self.panel_chunks, self.multiple);
+                let panels = chunk(self.panels, self.panel_chunks, cell % self.panel_chunks, 1);
+                if !rows.is_empty() && !panels.is_empty() {
+                    f(part, batch, rows, panels);
                 }
-            });
-        } else {
-            pool.run(self.batches * cells, |part| call(part / cells, part % cells));
-        }
+            }
+        });
     }
 }

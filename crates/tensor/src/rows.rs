@@ -2,8 +2,10 @@
 
 /// Elements from one position to another, in the input and in the output.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Step {
+pub struct Step {
+    /// In the input.
     pub input: isize,
+    /// In the output.
     pub output: isize,
 }
 
@@ -20,10 +22,14 @@ impl Step {
 /// Positions `[slices][lines][width]`, made from nested axes by joining those that follow each other, in the input as
 /// in the output.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct RowLayout {
+pub struct RowLayout {
+    /// Positions of a line.
     pub width: usize,
+    /// From one position of a line to the next.
     pub pixel_step: Step,
+    /// Lines of a slice.
     pub lines: usize,
+    /// From one line of a slice to the next.
     pub line_step: Step,
     /// Where each slice begins.
     pub slices: Vec<Step>,
@@ -31,7 +37,7 @@ pub(crate) struct RowLayout {
 
 impl RowLayout {
     /// The layout of axes given as `(count, input step, output step)`, slowest first.
-    pub(crate) fn new(axes: &[(usize, isize, isize)]) -> RowLayout {
+    pub fn new(axes: &[(usize, isize, isize)]) -> RowLayout {
         let mut joined: Vec<(usize, Step)> = Vec::with_capacity(axes.len());
         for &(count, input, output) in axes.iter().rev().filter(|axis| axis.0 != 1) {
             let step = Step { input, output };
@@ -50,12 +56,12 @@ impl RowLayout {
     }
 
     /// Lines of all slices.
-    pub(crate) fn all_lines(&self) -> usize {
+    pub fn all_lines(&self) -> usize {
         self.lines * self.slices.len()
     }
 
     /// Where a pixel of a line of all lines lies.
-    pub(crate) fn at(&self, line: usize, pixel: usize) -> Step {
+    pub fn at(&self, line: usize, pixel: usize) -> Step {
         let slice = self.slices[line / self.lines];
         slice.plus(self.line_step.times(line % self.lines)).plus(self.pixel_step.times(pixel))
     }

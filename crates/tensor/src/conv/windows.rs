@@ -1,15 +1,21 @@
 //! Windows as kernels see them: where their taps lie, and where outputs go.
 
-use vedette_tensor::conv::{Axis, ConvShape, TransposeAxis, TransposeShape};
+use super::geometry::Axis;
+use super::plan::ConvShape;
+use super::transpose::{Axis as TransposeAxis, TransposeShape};
 
 /// One axis of the windows of a convolution, or of one phase of a transposed convolution.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct WindowAxis {
+pub struct WindowAxis {
+    /// Positions of the input.
     pub input: usize,
+    /// Positions of the output.
     pub output: usize,
     /// Taps, of which a phase may have none.
     pub kernel: usize,
+    /// Input positions from one window to the next.
     pub stride: usize,
+    /// Input positions from one tap to the next.
     pub dilation: usize,
     /// The input position of the first tap of the first window.
     pub origin: isize,
@@ -62,16 +68,20 @@ impl WindowAxis {
 
 /// Windows over images, each of which gives some columns.
 #[derive(Clone, Debug)]
-pub(super) struct Windows {
+pub struct Windows {
+    /// Images.
     pub batch: usize,
+    /// Groups of channels.
     pub groups: usize,
-    /// Input channels and columns of a group.
+    /// Input channels of a group.
     pub channels: usize,
+    /// Columns of a group.
     pub columns: usize,
     /// Depth, height, width.
     pub axes: [WindowAxis; 3],
-    /// The first output, and elements from one image, slice, line and pixel to the next.
+    /// The first output.
     pub first: usize,
+    /// Elements from one output image, slice, line and pixel to the next.
     pub steps: [usize; 4],
 }
 
@@ -82,7 +92,8 @@ fn channels_last(outputs: [usize; 3], channels: usize) -> [usize; 4] {
 }
 
 impl Windows {
-    pub(super) fn of_convolution(shape: &ConvShape) -> Windows {
+    /// The windows of a convolution.
+    pub fn of_convolution(shape: &ConvShape) -> Windows {
         Windows {
             batch: shape.batch,
             groups: shape.groups,
@@ -94,7 +105,8 @@ impl Windows {
         }
     }
 
-    pub(super) fn of_phase(shape: &TransposeShape, phase: [usize; 3]) -> Windows {
+    /// The windows of a phase of a transposed convolution.
+    pub fn of_phase(shape: &TransposeShape, phase: [usize; 3]) -> Windows {
         let [image, slice, line, pixel] =
             channels_last(shape.axes.map(|axis| axis.output), shape.out_channels);
         let [depth, height, width] = &shape.axes;
@@ -115,17 +127,18 @@ impl Windows {
         }
     }
 
-    /// Whether the taps of a line are one run of bytes: where nothing lies between the pixels under a kernel.
-    pub(super) fn joins_taps(&self) -> bool {
+    /// Whether the taps of a line are one run of values: where nothing lies between the pixels under a kernel.
+    pub fn joins_taps(&self) -> bool {
         self.groups == 1 && self.axes[2].dilation == 1
     }
 
-    pub(super) fn taps(&self) -> usize {
+    /// Taps of a window.
+    pub fn taps(&self) -> usize {
         self.axes.iter().map(|axis| axis.kernel).product()
     }
 
     /// Windows of all images.
-    pub(super) fn count(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.batch * self.axes.iter().map(|axis| axis.output).product::<usize>()
     }
 }
