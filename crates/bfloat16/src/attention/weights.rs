@@ -1,0 +1,115 @@
+//! Scores become weights: `2^(score - the row's largest)`, not divided by their sum yet.
+
+use vedette_simd::{Isa, Simd, dispatch, round_to_bf16};
+
+/// Turns a row of `n` scores, in units of ln 2, into weights rounded to bfloat16, followed by zeros up to `len`; returns
+/// the sum of the weights.
+///
+/// # Safety
+/// `scores` is readable and writable for `n` values, `to` writable for `len`.
+pub(super) unsafe fn weigh(isa: Isa, scores: *mut f32, n: usize, to: *mut u16, len: usize) -> f32 {
+    // SAFETY: as granted by the caller.
+    unsafe {
+        let sum = dispatch!(isa, S => exponentials::<S>(scores, n));
+        round_to_bf16(isa, scores, n, to);
+        to.add(n).write_bytes(0, len - n);
+        sum
+    }
+}
+
+/// # Safety
+/// `scores` is readable and writable for `n` values.
+#[inline(always)]
+unsafe fn exponentials<S: Simd>(scores: *mut f32, n: usize) -> f32 {
+    let whole = n / (2 * S::LANES) * (2 * S::LANES);
+    // SAFETY: every access is below n.
+    unsafe {
+        let mut peaks = [S::splat(f32::NEG_INFINITY); 2];
+        for i in (0..whole).step_by(2 * S::LANES) {
+            for (j, peak) in peaks.iter_mut().enumerate() {
+                // The first operand is passed over where it is no number; its exponential below is none either.
+                *peak = S::max(S::load(scores.add(i + j * S::LANES)), *peak);
+            }
+        }
+        let mut peak = S::max_lane(S::max(peaks[0], peaks[1]));
+        for i in whole..n {
+            peak = peak.max(*scores.add(i));
+        }
+        let mut sums = [S::splat(0.0); 2];
+        let top = S::splat(peak);
+        for i in (0..whole).step_by(2 * S::LANES) {
+            for (j, sum) in sums.iter_mut().enumerate() {
+                let at = scores.add(i + j * S::LANES);
+                let power = exp2::<S>(S::sub(S::load(at), top));
+                S::store(at, power);
+                *sum = S::add(*sum, power);
+            }
+        }
+        let mut sum = S::sum(S::add(sums[0], sums[1]));
+        let mut i = whole;
+        while i < n {
+            let lanes = S::LANES.min(n - i);
+            let mut powers = [0.0; 16];
+            let power = exp2::<S>(S::sub(S::load_partial(scores.add(i), lanes), top));
+            S::store_partial(powers.as_mut_ptr(), power, lanes);
+            S::store_partial(scores.add(i), power, lanes);
+            sum += powers[..lanes].iter().sum::<f32>();
+            i += lanes;
+        }
+        sum
+    }
+}
+
+/// `2^x` for `x <= 0` with a relative error below 1e-5, a hundredth of what rounding to bfloat16 does; NaN stays NaN.
+#[inline(always)]
+fn exp2<S: Simd>(x: S::V) -> S::V {
+    let x = S::max(S::splat(-126.0), x);
+    let n = S::round(x);
+    let r = S::sub(x, n);
+    // 2^r on [-1/2, 1/2], by interpolation at Chebyshev's points.
+    let c = [1.0, 0.693_121, 0.240_223_5, 0.055_921_976, 0.009_666_368];
+    let mut y = S::splat(c[4]);
+    for c in [c[3], c[2], c[1], c[0]] {
+        y = S::mul_add(y, r, S::splat(c));
+    }
+    S::mul(y, S::exp2_int(n))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn weights_are_exponentials_at_every_level() {
+        for isa in Isa::available() {
+            for n in [1, 7, 16, 33, 100] {
+                let scores: Vec<f32> = (0..n).map(|i| ((i * 7919) % 101) as f32 * 0.37 - 20.0).collect();
+                let (mut made, mut weights) = (scores.clone(), vec![9u16; n + 5]);
+                // SAFETY: the vectors have that many values.
+                let sum = unsafe { weigh(isa, made.as_mut_ptr(), n, weights.as_mut_ptr(), n + 4) };
+                let peak = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+                let exact: Vec<f64> = scores.iter().map(|x| f64::from(x - peak).exp2()).collect();
+                for (x, y) in exact.iter().zip(&weights) {
+                    let found = f64::from(vedette_simd::bf16_value(*y));
+                    // Half a unit of 8 bits, and the error of the power.
+                    assert!((found - x).abs() <= x * (2f64.powi(-8) + 1e-5), "{} {x} {found}", isa.name());
+                }
+                let total: f64 = exact.iter().sum();
+                assert!((f64::from(sum) - total).abs() <= 2e-5 * total);
+                assert_eq!(weights[n..], [0, 0, 0, 0, 9]);
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_no_number_stays_so() {
+        for isa in Isa::available() {
+            let mut scores = vec![1.0f32; 40];
+            scores[17] = f32::NAN;
+            let mut weights = [0u16; 40];
+            // SAFETY: forty values each.
+            let sum = unsafe { weigh(isa, scores.as_mut_ptr(), 40, weights.as_mut_ptr(), 40) };
+            assert!(sum.is_nan(), "{}", isa.name());
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! Windows of one pixel: rows are copied block by block, and each block is multiplied while it is in cache.
+
+use super::plan::Arguments;
+use crate::matmul::RowCopy;
+use crate::product::{ColumnLayout, Product, Surface};
+use vedette_runtime::ThreadPool;
+use vedette_tensor::conv::Windows;
+use vedette_tensor::matmul::{Epilogue, Grid};
+use vedette_tensor::rows::RowLayout;
+
+/// What chunks of pixels begin at multiples of: a pair of tiles.
+const ROW_MULTIPLE: usize = 32;
+
+#[derive(Debug)]
+pub(super) struct Pointwise {
+    rows: RowLayout,
+    copy: RowCopy,
+    inputs: usize,
+    first_output: usize,
+    /// Over pixels of one line, or over lines.
+    grid: Grid,
+}
+
+impl Pointwise {
+    pub(super) fn new(
+        threads: usize,
+        windows: &Windows,
+        x: [isize; 5],
+        inputs: usize,
+        layout: &ColumnLayout,
+    ) -> Pointwise {
+        let axis = |i: usize| {
+            let (axis, step) = (&windows.axes[i], x[i + 2]);
+            (axis.output, axis.stride as isize * step, windows.steps[i + 1] as isize)
+        };
+        let images = (windows.batch, x[0], windows.steps[0] as isize);
+        let rows = RowLayout::new(&[images, axis(0), axis(1), axis(2)]);
+        let work = (windows.count() * windows.channels) as u64 * windows.columns as u64;
+        let one_line = rows.all_lines() == 1;
+        let units = if one_line { (rows.width, ROW_MULTIPLE) } else { (rows.all_lines(), 1) };
+        let grid = Grid::new(1, units, layout.panels().len(), work / layout.kernel().speed, threads);
+        let copy =
+            RowCopy { isa: layout.isa(), depth: windows.channels, value_step: x[1], len: layout.run_len() };
+        Pointwise { rows, copy, inputs, first_output: windows.first, grid }
+    }
+
+    /// Pixels of a line that are copied at once.
+    fn at_once(&self) -> usize {
+        self.copy.rows_at_once().min(self.rows.width)
+    }
+
+    fn part_bytes(&self) -> usize {
+        (self.at_once() * self.copy.len * size_of::<u16>()).next_multiple_of(64)
+    }
+
+    pub(super) fn scratch_bytes(&self) -> usize {
+        self.grid.parts() * self.part_bytes()
+    }
+
+    /// # Safety
+    /// As for [`super::ConvPlan::run`].
+    pub(super) unsafe fn run(
+        &self,
+        arguments: &Arguments<'_>,
+        layout: &ColumnLayout,
+        packed: *const u16,
+        epilogue: Epilogue,
+        scratch: *mut u8,
+        pool: &ThreadPool,
+    ) {
+        let (scratch, packed) = (Shared(scratch), Shared(packed.cast_mut().cast()));
+        let (rows, at_once) = (&self.rows, self.at_once().max(1));
+        self.grid.run(pool, |part, _, units, panels| {
+            let (scratch, packed) = (&scratch, &packed);
+            let copy = scratch.0.wrapping_add(part * self.part_bytes()).cast::<u16>();
+            let (lines, pixels) = match rows.all_lines() == 1 {
+                true => (0..1, units),
+                false => (units, 0..rows.width),
+            };
+            for line in lines {
+                for start in pixels.clone().step_by(at_once) {
+                    let count = at_once.min(pixels.end - start);
+                    let at = rows.at(line, start);
+                    let out = at.output + self.first_output as isize;
+                    let residual = arguments.residual;
+                    let product = Product {
+                        columns: layout,
+                        packed: packed.0.cast::<u16>().cast_const(),
+                        runs: &[0],
+                        epilogue,
+                        width: count,
+                        input: Surface {
+                            base: copy.cast_const(),
+                            line_step: 0,
+                            pixel_step: self.copy.len as isize,
+                        },
+                        out: Surface {
+                            base: arguments.out.wrapping_offset(out),
+                            line_step: 0,
+                            pixel_step: rows.pixel_step.output,
+                        },
+                        bias: arguments.bias,
+                        residual: if residual.is_null() { residual } else { residual.wrapping_offset(out) },
+                    };
+                    // SAFETY: the copy is this part's, the outputs are its own; the rest is the caller's promise.
+                    unsafe {
+                        self.copy_pixels(arguments, at.input, rows.pixel_step.input, count, copy);
+                        product.run(0..1, panels.clone());
+                    }
+                }
+            }
+        });
+    }
+
+    /// # Safety
+    /// As for [`run`](Self::run).
+    unsafe fn copy_pixels(
+        &self,
+        arguments: &Arguments<'_>,
+        at: isize,
+        step: isize,
+        count: usize,
+        to: *mut u16,
+    ) {
+        if self.inputs == 1 {
+            // SAFETY: as granted by the caller.
+            return unsafe { self.copy.run(arguments.inputs[0].wrapping_offset(at), step, count, to) };
+        }
+        // The last part writes what follows the depth.
+        let each = self.copy.depth / self.inputs;
+        for pixel in 0..count {
+            for (i, input) in arguments.inputs.iter().enumerate() {
+                let last = i + 1 == self.inputs;
+                let len = if last { self.copy.len - i * each } else { each };
+                let copy = RowCopy { depth: each, len, ..self.copy };
+                // SAFETY: as granted by the caller.
+                unsafe {
+                    let from = input.wrapping_offset(at + pixel as isize * step);
+                    copy.run(from, step, 1, to.add(pixel * self.copy.len + i * each));
+                }
+            }
+        }
+    }
+}
+
+struct Shared(*mut u8);
+
+// SAFETY: every part has a copy of its own; the weights are only read.
+unsafe impl Sync for Shared {}

@@ -1,0 +1,11 @@
+//! Products of bfloat16 rows, read where they lie, and packed columns.
+
+mod blocks;
+mod epilogue;
+mod gelu;
+mod packing;
+#[cfg(target_arch = "x86_64")]
+mod tiles;
+
+pub(crate) use blocks::{Product, Surface};
+pub use packing::{ColumnLayout, PackedColumns};
