@@ -167,6 +167,13 @@ def squeeze_excite(node: Node, operands: list[Any]) -> list[Any]:
     return [x * gate + x if node.attributes["residual"] else x * gate]
 
 
+def _attention(node: Node, operands: list[Any]) -> list[Any]:
+    q, k, v = operands
+    scores = node.attributes["alpha"] * (q @ k)
+    weights = np.exp(scores - scores.max(axis=-1, keepdims=True))
+    return [(weights / weights.sum(axis=-1, keepdims=True)) @ v]
+
+
 _FUSED: dict[str, Callable[[Node, list[Any]], list[Any]]] = {
     **INTEGER_OPERATORS,
     "Activation": _activation,
@@ -174,5 +181,6 @@ _FUSED: dict[str, Callable[[Node, list[Any]], list[Any]]] = {
     "ConvTranspose": _conv,
     "LayerNormalization": _layer_normalization,
     "MatMul": _matmul,
+    "ScaledDotProductAttention": _attention,
     "SqueezeExcite": squeeze_excite,
 }

@@ -131,6 +131,7 @@ class _ProfileEntry(TypedDict):
     shape: list[int]
     microseconds: float
     multiply_accumulates: int
+    precision: str
     bytes: int
 
 class _MemoryUse(TypedDict):

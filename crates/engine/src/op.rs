@@ -213,6 +213,11 @@ pub trait Step: Send + Sync {
     fn multiply_accumulates(&self) -> u64 {
         0
     }
+
+    /// What the operands of its products are rounded to, for the profile; empty where that says nothing.
+    fn precision(&self) -> &'static str {
+        ""
+    }
 }
 
 /// What a step works on.

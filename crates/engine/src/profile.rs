@@ -15,6 +15,7 @@ struct StepTime {
     output: Option<TensorSpec>,
     elapsed: Duration,
     multiply_accumulates: u64,
+    precision: &'static str,
     bytes: usize,
 }
 
@@ -31,6 +32,8 @@ pub struct ProfileEntry {
     pub microseconds: f64,
     /// Multiplications with addition, 0 where unknown.
     pub multiply_accumulates: u64,
+    /// What the operands of its products are rounded to; empty where that says nothing.
+    pub precision: &'static str,
     /// Bytes of the operands.
     pub bytes: usize,
 }
@@ -44,6 +47,7 @@ impl Profile {
             output: step.outputs.first().map(|operand| operand.spec.clone()),
             elapsed,
             multiply_accumulates: step.step.multiply_accumulates(),
+            precision: step.step.precision(),
             bytes,
         });
     }
@@ -60,6 +64,7 @@ impl Profile {
                 shape: step.output.map(|spec| spec.shape.to_vec()).unwrap_or_default(),
                 microseconds: step.elapsed.as_secs_f64() * 1e6,
                 multiply_accumulates: step.multiply_accumulates,
+                precision: step.precision,
                 bytes: step.bytes,
             }
         };

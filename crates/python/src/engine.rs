@@ -74,6 +74,7 @@ impl Engine {
             line.set_item("shape", entry.shape)?;
             line.set_item("microseconds", entry.microseconds)?;
             line.set_item("multiply_accumulates", entry.multiply_accumulates)?;
+            line.set_item("precision", entry.precision)?;
             line.set_item("bytes", entry.bytes)?;
             lines.append(line)?;
         }

@@ -16,6 +16,7 @@ class ProfileEntry:
     shape: list[int]
     microseconds: float
     multiply_accumulates: int
+    precision: str
     bytes: int
 
 
@@ -42,9 +43,12 @@ class Profile:
         return {"microseconds": self.microseconds, "nodes": [asdict(entry) for entry in self.entries]}
 
     def __str__(self) -> str:
-        lines = [f"{'microseconds':>12}  {'GMAC/s':>7}  {'operator':<20} {'shape':<20} name"]
+        lines = [
+            f"{'microseconds':>12}  {'GMAC/s':>7}  {'precision':<9}  {'operator':<20} {'shape':<20} name"
+        ]
         for entry in sorted(self.entries, key=lambda entry: -entry.microseconds):
             speed = entry.multiply_accumulates / entry.microseconds / 1e3 if entry.microseconds else 0.0
             shape = "x".join(map(str, entry.shape))
-            lines.append(f"{entry.microseconds:12.1f}  {speed:7.1f}  {entry.op:<20} {shape:<20} {entry.name}")
+            measured = f"{entry.microseconds:12.1f}  {speed:7.1f}  {entry.precision:<9}"
+            lines.append(f"{measured}  {entry.op:<20} {shape:<20} {entry.name}")
         return "\n".join([*lines, f"{self.microseconds:12.1f}  in all"])

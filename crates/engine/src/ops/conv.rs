@@ -1,20 +1,23 @@
-//! Conv and ConvTranspose.
+//! Conv.
 
 use super::Build;
 use super::packed::Packed;
+use super::precision::Precision;
 use super::residual::{Bias, Residual};
 use crate::attributes::Attributes;
 use crate::op::{EngineError, Operator, PlanContext, Planned, RunContext, Step, TensorSpec, check_size};
+use std::sync::Arc;
+use vedette_bfloat16::conv as bfloat16;
+use vedette_runtime::ThreadPool;
 use vedette_simd::Isa;
 use vedette_tensor::conv::{
-    AutoPad, ConvArguments, ConvPlan, ConvShape, ConvWeights, MAX_INPUTS, TransposeAttributes, TransposePlan,
-    TransposeShape, TransposeWeights, WindowAttributes,
+    AutoPad, ConvArguments, ConvPlan, ConvShape, ConvWeights, MAX_INPUTS, WindowAttributes,
 };
 use vedette_tensor::matmul::Epilogue;
 use vedette_tensor::movement::Copy;
 use vedette_tensor::{DType, Dims, Strides, ViewMut, channels_last_strides};
 
-pub(super) const OPERATORS: &[(&str, Build)] = &[("Conv", conv), ("ConvTranspose", conv_transpose)];
+pub(super) const OPERATORS: &[(&str, Build)] = &[("Conv", conv)];
 
 /// The window attributes of a node.
 pub(super) fn window(attributes: &Attributes) -> Result<WindowAttributes, EngineError> {
@@ -27,7 +30,7 @@ pub(super) fn window(attributes: &Attributes) -> Result<WindowAttributes, Engine
     })
 }
 
-fn auto_pad(attributes: &Attributes) -> Result<AutoPad, EngineError> {
+pub(super) fn auto_pad(attributes: &Attributes) -> Result<AutoPad, EngineError> {
     let name = attributes.string_or("auto_pad", "NOTSET")?;
     AutoPad::from_name(name).ok_or_else(|| EngineError::Invalid(format!("auto_pad is `{name}`")))
 }
@@ -68,7 +71,9 @@ struct Conv {
     kernel: Option<Vec<i64>>,
     groups: i64,
     epilogue: Epilogue,
+    precision: Precision,
     weights: Packed<Isa, ConvWeights>,
+    bfloat16_weights: Packed<Isa, bfloat16::ConvWeights>,
 }
 
 fn conv(attributes: &Attributes) -> Result<Box<dyn Operator>, EngineError> {
@@ -77,7 +82,9 @@ fn conv(attributes: &Attributes) -> Result<Box<dyn Operator>, EngineError> {
         kernel: attributes.ints("kernel_shape")?,
         groups: attributes.int_or("group", 1)?,
         epilogue: Epilogue { activation: attributes.activation("activation")? },
+        precision: Precision::of(attributes)?,
         weights: Packed::new(),
+        bfloat16_weights: Packed::new(),
     }))
 }
 
@@ -90,31 +97,20 @@ impl Operator for Conv {
         let shape = ConvShape::new(&parts.shape, &w.spec.shape, self.groups, &self.window)?;
         let y = shape.output();
         check_size(DType::F32, &y, context.memory_limit)?;
-        let weights = if w.constant {
-            self.weights.get(context.isa, || {
-                let pack = |view| {
-                    let weights = ConvWeights::new(context.isa, &shape, view);
-                    let bytes = weights.bytes();
-                    (weights, bytes)
-                };
-                Ok::<_, EngineError>(w.value.as_ref().map(pack))
-            })?
-        } else {
-            None
-        };
         let output = TensorSpec::channels_last(DType::F32, &y);
         let residual = Residual::new(context.optional(3), &output)?;
-        let plan = |strides: &[isize]| {
-            let (isa, threads, weights) = (context.isa, context.threads, weights.clone());
-            ConvPlan::new(isa, threads, shape.clone(), strides, &w.spec.strides, weights, self.epilogue)
+        let weights = self.weights(context, &shape)?;
+        let plan = |strides: &[isize], inputs: usize| {
+            Plan::new(context, &shape, strides, inputs, weights.clone(), self.epilogue)
         };
-        let (plan, joined) = match plan(&x.strides).with_inputs(parts.count) {
-            Some(plan) if parts.alike => (plan, None),
-            _ if parts.count == 1 => (plan(&x.strides), None),
-            _ => {
+        let separate = if parts.alike { plan(&x.strides, parts.count)? } else { None };
+        let (plan, joined) = match separate {
+            Some(plan) => (plan, None),
+            None => {
                 check_size(DType::F32, &parts.shape, context.memory_limit)?;
-                let joined = JoinedParts::new(context, &parts);
-                (plan(&channels_last_strides(&parts.shape)), Some(joined))
+                let joined = plan(&channels_last_strides(&parts.shape), 1)?;
+                let joined = joined.ok_or_else(|| EngineError::Invalid("no plan for one input".into()))?;
+                (joined, Some(JoinedParts::new(context, &parts)))
             }
         };
         let mut scratch_bytes = plan.scratch_bytes();
@@ -129,11 +125,106 @@ impl Operator for Conv {
     }
 
     fn released_inputs(&self) -> &[usize] {
-        if self.weights.is_made() { &[1] } else { &[] }
+        if self.weights.is_made() || self.bfloat16_weights.is_made() { &[1] } else { &[] }
     }
 
     fn packed_bytes(&self) -> usize {
-        self.weights.bytes()
+        self.weights.bytes() + self.bfloat16_weights.bytes()
+    }
+}
+
+impl Conv {
+    /// The packed weights, in the precision that the node is computed in.
+    fn weights(&self, context: &PlanContext<'_>, shape: &ConvShape) -> Result<Weights, EngineError> {
+        let (isa, w) = (context.isa, context.input(1)?);
+        if !w.constant {
+            return Ok(Weights::Float32(None));
+        }
+        if self.precision.is_bfloat16(isa) && bfloat16::ConvWeights::supports(shape) {
+            let packed = self.bfloat16_weights.get(isa, || {
+                Ok::<_, EngineError>(w.value.as_ref().map(|view| {
+                    let weights = bfloat16::ConvWeights::new(isa, shape, view);
+                    let bytes = weights.bytes();
+                    (weights, bytes)
+                }))
+            })?;
+            if let Some(packed) = packed {
+                return Ok(Weights::Bfloat16(packed));
+            }
+        }
+        let packed = self.weights.get(isa, || {
+            Ok::<_, EngineError>(w.value.as_ref().map(|view| {
+                let weights = ConvWeights::new(isa, shape, view);
+                let bytes = weights.bytes();
+                (weights, bytes)
+            }))
+        })?;
+        Ok(Weights::Float32(packed))
+    }
+}
+
+/// Packed weights of either precision; those of float32 may be packed in every run.
+#[derive(Clone)]
+enum Weights {
+    Float32(Option<Arc<ConvWeights>>),
+    Bfloat16(Arc<bfloat16::ConvWeights>),
+}
+
+/// A convolution of either precision.
+enum Plan {
+    Float32(Box<ConvPlan>),
+    Bfloat16(Box<bfloat16::ConvPlan>),
+}
+
+impl Plan {
+    /// A plan for channels in `inputs` tensors of these strides, if there is one for so many.
+    fn new(
+        context: &PlanContext<'_>,
+        shape: &ConvShape,
+        strides: &[isize],
+        inputs: usize,
+        weights: Weights,
+        epilogue: Epilogue,
+    ) -> Result<Option<Plan>, EngineError> {
+        let threads = context.threads;
+        Ok(match weights {
+            Weights::Bfloat16(weights) => {
+                let plan = bfloat16::ConvPlan::new(threads, shape, strides, inputs, weights, epilogue)?;
+                Some(Plan::Bfloat16(Box::new(plan)))
+            }
+            Weights::Float32(weights) => {
+                let (shape, w) = (shape.clone(), &context.input(1)?.spec.strides);
+                let plan = ConvPlan::new(context.isa, threads, shape, strides, w, weights, epilogue);
+                if inputs > 1 { plan.with_inputs(inputs) } else { Some(plan) }
+                    .map(|plan| Plan::Float32(Box::new(plan)))
+            }
+        })
+    }
+
+    fn scratch_bytes(&self) -> usize {
+        match self {
+            Plan::Float32(plan) => plan.scratch_bytes(),
+            Plan::Bfloat16(plan) => plan.scratch_bytes(),
+        }
+    }
+
+    fn work(&self) -> u64 {
+        match self {
+            Plan::Float32(plan) => plan.shape().work(),
+            Plan::Bfloat16(plan) => plan.work(),
+        }
+    }
+
+    /// # Safety
+    /// As for the plans' own.
+    unsafe fn run(&self, arguments: &ConvArguments, scratch: &mut [u8], pool: &ThreadPool) {
+        // SAFETY: as granted by the caller.
+        unsafe {
+            match self {
+                Plan::Float32(plan) => plan.run(arguments, scratch, pool),
+                Plan::Bfloat16(plan) => plan.run(arguments, scratch, pool),
+            }
+        }
     }
 }
 
@@ -218,7 +309,7 @@ impl JoinedParts {
 }
 
 struct ConvStep {
-    plan: ConvPlan,
+    plan: Plan,
     parts: usize,
     /// Copies of the parts, where needed, and their place in scratch.
     joined: Option<(JoinedParts, usize)>,
@@ -227,7 +318,11 @@ struct ConvStep {
 }
 
 /// The pointers of a convolution's inputs and output.
-fn arguments(context: &mut RunContext<'_, '_>, bias: &Bias, residual: *const f32) -> ConvArguments {
+pub(super) fn arguments(
+    context: &mut RunContext<'_, '_>,
+    bias: &Bias,
+    residual: *const f32,
+) -> ConvArguments {
     let input = |i: usize| match context.inputs.get(i).and_then(Option::as_ref) {
         Some(view) => view.as_ptr_of::<f32>(),
         None => std::ptr::null(),
@@ -261,92 +356,13 @@ impl Step for ConvStep {
     }
 
     fn multiply_accumulates(&self) -> u64 {
-        self.plan.shape().work()
-    }
-}
-
-struct ConvTranspose {
-    attributes: TransposeAttributes,
-    kernel: Option<Vec<i64>>,
-    groups: i64,
-    epilogue: Epilogue,
-    weights: Packed<(Isa, Vec<usize>), TransposeWeights>,
-}
-
-/// The window attributes of a transposed convolution.
-pub(super) fn transpose_attributes(attributes: &Attributes) -> Result<TransposeAttributes, EngineError> {
-    let ints = |name: &str| Ok::<_, EngineError>(attributes.ints(name)?.unwrap_or_default());
-    Ok(TransposeAttributes {
-        strides: ints("strides")?,
-        dilations: ints("dilations")?,
-        pads: ints("pads")?,
-        output_padding: ints("output_padding")?,
-        output_shape: ints("output_shape")?,
-        auto_pad: auto_pad(attributes)?,
-    })
-}
-
-fn conv_transpose(attributes: &Attributes) -> Result<Box<dyn Operator>, EngineError> {
-    Ok(Box::new(ConvTranspose {
-        attributes: transpose_attributes(attributes)?,
-        kernel: attributes.ints("kernel_shape")?,
-        groups: attributes.int_or("group", 1)?,
-        epilogue: Epilogue { activation: attributes.activation("activation")? },
-        weights: Packed::new(),
-    }))
-}
-
-impl Operator for ConvTranspose {
-    fn plan(&self, context: &PlanContext<'_>) -> Result<Planned, EngineError> {
-        require_f32(context, 0..3)?;
-        let (x, w) = (&context.input(0)?.spec, context.input(1)?);
-        check_kernel(&self.kernel, &w.spec.shape)?;
-        let shape = TransposeShape::new(&x.shape, &w.spec.shape, self.groups, &self.attributes)?;
-        let y = shape.output();
-        check_size(DType::F32, &y, context.memory_limit)?;
-        let layout = || TransposeWeights::layout(context.isa, &shape, &w.spec.strides);
-        let packed = if w.constant {
-            self.weights.get((context.isa, shape.packing_key()), || {
-                Ok::<_, EngineError>(w.value.as_ref().map(|view| {
-                    // SAFETY: the view has the shape and strides of the layout.
-                    let weights = unsafe { layout().pack(view.as_ptr_of::<f32>()) };
-                    let bytes = weights.bytes();
-                    (weights, bytes)
-                }))
-            })?
-        } else {
-            None
-        };
-        let weights = packed.unwrap_or_else(|| layout().into());
-        let plan = TransposePlan::new(context.threads, shape, &x.strides, weights, self.epilogue);
-        let mut scratch_bytes = plan.scratch_bytes();
-        let bias = Bias::new(context.optional(2), y[1], &mut scratch_bytes)?;
-        Ok(Planned::Step {
-            in_place: vec![],
-            scratch_bytes,
-            outputs: vec![TensorSpec::channels_last(DType::F32, &y)],
-            step: Box::new(ConvTransposeStep { plan, bias }),
-        })
+        self.plan.work()
     }
 
-    fn packed_bytes(&self) -> usize {
-        self.weights.bytes()
-    }
-}
-
-struct ConvTransposeStep {
-    plan: TransposePlan,
-    bias: Bias,
-}
-
-impl Step for ConvTransposeStep {
-    fn run(&self, context: &mut RunContext<'_, '_>) {
-        let arguments = arguments(context, &self.bias, std::ptr::null());
-        // SAFETY: the views are as planned and the output shares no memory.
-        unsafe { self.plan.run(&arguments, context.scratch, context.pool) };
-    }
-
-    fn multiply_accumulates(&self) -> u64 {
-        self.plan.shape().work()
+    fn precision(&self) -> &'static str {
+        match self.plan {
+            Plan::Float32(_) => "float32",
+            Plan::Bfloat16(_) => "bfloat16",
+        }
     }
 }

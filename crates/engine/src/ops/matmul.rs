@@ -2,9 +2,13 @@
 
 use super::Build;
 use super::packed::Packed;
+use super::precision::Precision;
 use super::residual::{Bias, Residual};
 use crate::attributes::Attributes;
 use crate::op::{EngineError, Operator, PlanContext, Planned, RunContext, Step, TensorSpec, check_size};
+use vedette_bfloat16::PackedColumns;
+use vedette_bfloat16::matmul::MatMulPlan as Bfloat16Plan;
+use vedette_runtime::ThreadPool;
 use vedette_simd::Isa;
 use vedette_tensor::matmul::{
     Epilogue, MatMulArguments, MatMulOperands, MatMulPlan, PackedMatrix, matmul_shape, multiply_generic,
@@ -18,7 +22,9 @@ struct MatMul {
     trans_a: bool,
     trans_b: bool,
     epilogue: Epilogue,
+    precision: Precision,
     weights: Packed<Isa, PackedMatrix>,
+    bfloat16_weights: Packed<Isa, PackedColumns>,
 }
 
 fn matmul(attributes: &Attributes) -> Result<Box<dyn Operator>, EngineError> {
@@ -27,12 +33,14 @@ fn matmul(attributes: &Attributes) -> Result<Box<dyn Operator>, EngineError> {
         trans_a: attributes.flag_or("trans_a", false)?,
         trans_b: attributes.flag_or("trans_b", false)?,
         epilogue: Epilogue { activation: attributes.activation("activation")? },
+        precision: Precision::of(attributes)?,
         weights: Packed::new(),
+        bfloat16_weights: Packed::new(),
     }))
 }
 
 /// Strides of an output whose columns have unit stride, in the order its readers like where that is such a one.
-fn output_strides(shape: &[usize], preferred: Option<&[usize]>) -> Strides {
+pub(super) fn output_strides(shape: &[usize], preferred: Option<&[usize]>) -> Strides {
     let mut strides = contiguous_strides(shape);
     if let Some(order) = preferred
         && order.len() == shape.len()
@@ -76,24 +84,11 @@ impl Operator for MatMul {
         let strides = output_strides(&shape, preferred);
         let output = TensorSpec { dtype: DType::F32, shape, strides };
         let residual = Residual::new(context.optional(3), &output)?;
-        let packed = if b.constant {
-            self.weights.get(context.isa, || match &b.value {
-                None => Ok(None),
-                Some(view) => {
-                    // SAFETY: the view has the shape and strides of the operands.
-                    let packed = unsafe {
-                        MatMulPlan::pack(context.isa, &operands, self.alpha, view.as_ptr_of::<f32>())
-                    }?;
-                    let bytes = packed.bytes();
-                    Ok::<_, EngineError>(Some((packed, bytes)))
-                }
-            })?
+        let plan = if self.precision.is_bfloat16(context.isa) && pays(&operands) {
+            Plan::Bfloat16(self.plan_bfloat16(context, &operands, &output.strides)?)
         } else {
-            None
+            Plan::Float32(self.plan_float32(context, &operands, &output.strides)?)
         };
-        let (isa, threads) = (context.isa, context.threads);
-        let plan =
-            MatMulPlan::new(isa, threads, &operands, &output.strides, self.alpha, packed, self.epilogue)?;
         let mut scratch_bytes = plan.scratch_bytes();
         let bias = Bias::new(context.optional(2), columns, &mut scratch_bytes)?;
         Ok(Planned::Step {
@@ -105,16 +100,108 @@ impl Operator for MatMul {
     }
 
     fn released_inputs(&self) -> &[usize] {
-        if self.weights.is_made() { &[1] } else { &[] }
+        if self.weights.is_made() || self.bfloat16_weights.is_made() { &[1] } else { &[] }
     }
 
     fn packed_bytes(&self) -> usize {
-        self.weights.bytes()
+        self.weights.bytes() + self.bfloat16_weights.bytes()
+    }
+}
+
+/// Depth below which rounding the left side takes longer than multiplying it.
+const LEAST_DEPTH: usize = 8;
+
+/// Whether bfloat16 is faster, which may not depend on the rows: weights are packed for one kind of product.
+fn pays(operands: &MatMulOperands<'_>) -> bool {
+    operands.matrices().is_ok_and(|(_, b)| b.rows >= LEAST_DEPTH)
+}
+
+impl MatMul {
+    fn plan_float32(
+        &self,
+        context: &PlanContext<'_>,
+        operands: &MatMulOperands<'_>,
+        strides: &[isize],
+    ) -> Result<MatMulPlan, EngineError> {
+        let (isa, b) = (context.isa, context.input(1)?);
+        let packed = if b.constant {
+            self.weights.get(isa, || match &b.value {
+                None => Ok(None),
+                Some(view) => {
+                    // SAFETY: the view has the shape and strides of the operands.
+                    let packed =
+                        unsafe { MatMulPlan::pack(isa, operands, self.alpha, view.as_ptr_of::<f32>()) }?;
+                    let bytes = packed.bytes();
+                    Ok::<_, EngineError>(Some((packed, bytes)))
+                }
+            })?
+        } else {
+            None
+        };
+        Ok(MatMulPlan::new(isa, context.threads, operands, strides, self.alpha, packed, self.epilogue)?)
+    }
+
+    fn plan_bfloat16(
+        &self,
+        context: &PlanContext<'_>,
+        operands: &MatMulOperands<'_>,
+        strides: &[isize],
+    ) -> Result<Bfloat16Plan, EngineError> {
+        let (isa, b) = (context.isa, context.input(1)?);
+        let packed = if b.constant {
+            self.bfloat16_weights.get(isa, || match &b.value {
+                None => Ok(None),
+                Some(view) => {
+                    // SAFETY: the view has the shape and strides of the operands.
+                    let packed =
+                        unsafe { Bfloat16Plan::pack(isa, operands, self.alpha, view.as_ptr_of::<f32>()) }?;
+                    let bytes = packed.bytes();
+                    Ok::<_, EngineError>(Some((packed, bytes)))
+                }
+            })?
+        } else {
+            None
+        };
+        Ok(Bfloat16Plan::new(isa, context.threads, operands, strides, self.alpha, packed, self.epilogue)?)
+    }
+}
+
+/// A product of either precision.
+enum Plan {
+    Float32(MatMulPlan),
+    Bfloat16(Bfloat16Plan),
+}
+
+impl Plan {
+    fn scratch_bytes(&self) -> usize {
+        match self {
+            Plan::Float32(plan) => plan.scratch_bytes(),
+            Plan::Bfloat16(plan) => plan.scratch_bytes(),
+        }
+    }
+
+    fn work(&self) -> u64 {
+        match self {
+            Plan::Float32(plan) => plan.work(),
+            Plan::Bfloat16(plan) => plan.work(),
+        }
+    }
+
+    /// # Safety
+    /// As for the plans' own.
+    unsafe fn run(&self, arguments: &MatMulArguments, scratch: &mut [u8], pool: &ThreadPool) {
+        // SAFETY: as granted by the caller.
+        unsafe {
+            match self {
+                Plan::Float32(plan) => plan.run(arguments, scratch, pool),
+                Plan::Bfloat16(plan) => plan.run(arguments, scratch, pool),
+            }
+        }
     }
 }
 
 struct MatMulStep {
-    plan: MatMulPlan,
+    plan: Plan,
     residual: Residual,
     bias: Bias,
 }
@@ -139,6 +226,13 @@ impl Step for MatMulStep {
 
     fn multiply_accumulates(&self) -> u64 {
         self.plan.work()
+    }
+
+    fn precision(&self) -> &'static str {
+        match self.plan {
+            Plan::Float32(_) => "float32",
+            Plan::Bfloat16(_) => "bfloat16",
+        }
     }
 }
 

@@ -1,7 +1,9 @@
 //! The operators by group: each reads its attributes, plans, and hands the work to kernels of `vedette-tensor`.
 
 mod activation;
+mod attention;
 mod conv;
+mod conv_transpose;
 mod elementwise;
 mod generate;
 mod indexing;
@@ -12,6 +14,7 @@ mod normalize;
 mod packed;
 mod planning;
 mod pool;
+mod precision;
 mod quantize;
 mod quantized;
 mod reduce;
@@ -31,7 +34,9 @@ pub(crate) type Build = fn(&Attributes) -> Result<Box<dyn Operator>, EngineError
 /// One table of `(ONNX name, constructor)` for each group.
 const GROUPS: &[&[(&str, Build)]] = &[
     activation::OPERATORS,
+    attention::OPERATORS,
     conv::OPERATORS,
+    conv_transpose::OPERATORS,
     elementwise::OPERATORS,
     generate::OPERATORS,
     indexing::OPERATORS,

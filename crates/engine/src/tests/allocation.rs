@@ -1,8 +1,8 @@
 use super::{Builder, count};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
-use vedette_tensor::View;
+use vedette_tensor::{Tensor, View};
 
 /// Counts what each thread allocates.
 struct Counting;
@@ -42,6 +42,36 @@ fn a_run_at_a_known_shape_allocates_nothing() {
     let engine = b.build(&[last, last]);
     let data = count(24);
     let inputs = [View::of(&[2, 3, 4], &data)];
+    let mut outputs = engine.run(&inputs).unwrap();
+    let before = ALLOCATIONS.get();
+    engine.run_into(&inputs, &mut outputs).unwrap();
+    assert_eq!(ALLOCATIONS.get() - before, 0);
+}
+
+#[test]
+fn a_run_in_bfloat16_at_a_known_shape_allocates_nothing() {
+    let mut b = Builder::new();
+    let x = b.input("float32", json!([null, 16, null, null]));
+    let values = |n: usize| (0..n).map(|i| (i % 7) as f32 - 3.0).collect::<Vec<f32>>();
+    let w = b.constant(Tensor::from_slice(&[24, 16, 3, 3], &values(24 * 16 * 9)));
+    let pointwise = b.constant(Tensor::from_slice(&[16, 24, 1, 1], &values(16 * 24)));
+    let columns = b.constant(Tensor::from_slice(&[20, 32], &values(20 * 32)));
+    let turned = b.constant(Tensor::from_slice(&[16, 8, 2, 2], &values(16 * 8 * 4)));
+    let node = |b: &mut Builder, op: &str, inputs: &[usize], more: Value| {
+        let mut attributes = json!({"precision": "bfloat16"});
+        more.as_object().into_iter().flatten().for_each(|(name, value)| attributes[name] = value.clone());
+        b.nodes(op, inputs, 1, attributes)[0]
+    };
+    let y = node(&mut b, "Conv", &[x, w], json!({"pads": [1, 1, 1, 1], "activation": {"kind": "gelu"}}));
+    let y = node(&mut b, "Conv", &[y, pointwise], json!({}));
+    let z = node(&mut b, "ConvTranspose", &[y, turned], json!({"strides": [2, 2]}));
+    let y = node(&mut b, "MatMul", &[y, columns], json!({}));
+    let turned = b.transpose(y, &[0, 1, 3, 2]);
+    let y = node(&mut b, "ScaledDotProductAttention", &[y, turned, y], json!({"alpha": 0.5}));
+    let y = node(&mut b, "MatMul", &[y, y], json!({"trans_b": true}));
+    let engine = b.build_of(&[y, z], None, crate::ops::find).unwrap();
+    let data = values(2 * 16 * 12 * 20);
+    let inputs = [View::of(&[2, 16, 12, 20], &data)];
     let mut outputs = engine.run(&inputs).unwrap();
     let before = ALLOCATIONS.get();
     engine.run_into(&inputs, &mut outputs).unwrap();

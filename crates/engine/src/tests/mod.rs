@@ -3,6 +3,7 @@ mod random_programs;
 mod toy;
 
 use crate::op::EngineError;
+use crate::ops::Build;
 use crate::{Engine, Options, Program};
 use serde_json::{Value, json};
 use vedette_tensor::{DType, Tensor, View};
@@ -72,6 +73,16 @@ impl Builder {
         outputs: &[usize],
         memory_limit: Option<usize>,
     ) -> Result<Engine, EngineError> {
+        self.build_of(outputs, memory_limit, toy::find)
+    }
+
+    /// An engine of these operators.
+    fn build_of(
+        self,
+        outputs: &[usize],
+        memory_limit: Option<usize>,
+        find: fn(&str) -> Option<Build>,
+    ) -> Result<Engine, EngineError> {
         let outputs: Vec<Value> =
             outputs.iter().map(|id| json!({"value": id, "name": format!("v{id}")})).collect();
         let text = json!({
@@ -79,7 +90,7 @@ impl Builder {
             "constants": self.constants, "nodes": self.nodes,
         });
         let options = Options { threads: 2, isa: None, memory_limit };
-        Engine::with_operators(Program::parse(&text.to_string())?, self.tensors, options, toy::find)
+        Engine::with_operators(Program::parse(&text.to_string())?, self.tensors, options, find)
     }
 
     pub(super) fn build(self, outputs: &[usize]) -> Engine {

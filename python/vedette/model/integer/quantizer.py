@@ -16,6 +16,7 @@ from vedette.model.integer.operators import FOLLOWING, WEIGHTED, obstacle
 from vedette.model.integer.placement import place
 from vedette.model.integer.recipe import Recipe
 from vedette.model.integer.tables import fuse_tables
+from vedette.model.passes.attention import narrow_attention
 from vedette.model.passes.constants import Evaluate
 from vedette.model.passes.dead_code import remove_dead_code
 from vedette.model.rewriting import Editor, rewrite
@@ -42,7 +43,7 @@ def lower_to_integers(
     in_blocks = frozenset(value for value, kind in precisions.items() if kind == "int4")
     graph = block_form(graph, {}, in_blocks)
     # What stayed float takes its activation back.
-    return remove_dead_code(join_activations(graph))
+    return narrow_attention(remove_dead_code(join_activations(graph)))
 
 
 def default_precisions(prepared: Graph) -> dict[str, str]:
@@ -84,7 +85,13 @@ def in_float(prepared: Graph, precisions: Mapping[str, str]) -> Graph:
         else node
         for node in prepared.nodes
     ]
-    return join_activations(prepared.with_nodes(nodes))
+    graph = join_activations(prepared.with_nodes(nodes))
+    return narrow_attention(graph) if "bfloat16" in precisions.values() else graph
+
+
+def all_bfloat16(prepared: Graph) -> dict[str, str]:
+    """``"bfloat16"`` for every product with weights."""
+    return {node.output: "bfloat16" for node in prepared.nodes if node.op in WEIGHTED}
 
 
 def reasons(prepared: Graph, precisions: Mapping[str, str], chosen: Mapping[str, str]) -> dict[str, str]:

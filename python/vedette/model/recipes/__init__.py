@@ -59,12 +59,12 @@ def load_in_bfloat16(
     path: Path, threads: int | None, cache: str | Path | None, image_input: ImageInput | None = None
 ) -> Model:
     """Loads an ONNX file with its products in bfloat16, which takes no recipe."""
-    from vedette.model.integer.quantizer import default_precisions, in_float, prepare
+    from vedette.model.integer.quantizer import all_bfloat16, in_float, prepare
 
     def compiled() -> tuple[Graph, dict[str, str]]:
         graph, metadata = compile_file(path)
         prepared = prepare(graph)
-        return in_float(prepared, dict.fromkeys(default_precisions(prepared), "bfloat16")), metadata
+        return in_float(prepared, all_bfloat16(prepared)), metadata
 
     return load_compiled(path, "bfloat16", threads, cache, compiled, image_input=image_input)
 

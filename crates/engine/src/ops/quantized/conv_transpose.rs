@@ -4,7 +4,8 @@ use super::product::{Forms, PackedProduct, ProductAttributes, RESIDUAL, WEIGHTS,
 use crate::attributes::Attributes;
 use crate::op::{EngineError, Operator, PlanContext, Planned, RunContext, Step, TensorSpec, check_size};
 use crate::ops::Build;
-use crate::ops::conv::{check_kernel, transpose_attributes};
+use crate::ops::conv::check_kernel;
+use crate::ops::conv_transpose::transpose_attributes;
 use std::sync::Arc;
 use vedette_integer::conv::{ConvArguments, TransposePlan, TransposeWeights};
 use vedette_simd::Isa;
