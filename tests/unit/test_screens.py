@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
@@ -26,12 +27,23 @@ pytestmark = [
 ]
 
 
-@pytest.fixture
-def display(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+@contextlib.contextmanager
+def served(monkeypatch: pytest.MonkeyPatch, *options: str) -> Iterator[str]:
     """A display of 320 by 240 pixels."""
     read, write = os.pipe()
     server = subprocess.Popen(
-        ["Xvfb", "-displayfd", str(write), "-screen", "0", "320x240x24", "-nolisten", "tcp", "-noreset"],
+        [
+            "Xvfb",
+            "-displayfd",
+            str(write),
+            "-screen",
+            "0",
+            "320x240x24",
+            "-nolisten",
+            "tcp",
+            "-noreset",
+            *options,
+        ],
         pass_fds=[write],
         stderr=subprocess.DEVNULL,
     )
@@ -46,6 +58,12 @@ def display(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     finally:
         server.terminate()
         server.wait(10)
+
+
+@pytest.fixture
+def display(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    with served(monkeypatch) as name:
+        yield name
 
 
 class Client:
@@ -125,6 +143,12 @@ def test_a_change_is_told_once_and_only_where_one_looks(bank: Client) -> None:
         bank.draw(5, 5, 10, 10)
         shot(whole)
         assert whole.await_change(0.05) is False, "what was in the picture is not told afterwards"
+
+
+def test_a_server_that_does_not_tell_of_changes(monkeypatch: pytest.MonkeyPatch) -> None:
+    with served(monkeypatch, "-extension", "DAMAGE"), Screen() as screen:
+        assert shot(screen).shape == (240, 320, 3)
+        assert screen.await_change(0.0) is None
 
 
 @pytest.mark.parametrize("rule", ["accounts", "^bankclient"])

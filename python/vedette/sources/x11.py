@@ -51,10 +51,10 @@ class Display:
             import xcffib.xproto
         except (ImportError, OSError) as error:
             raise SourceError(f"this needs xcffib ({error}); pip install 'vedette[screen]'") from error
-        self._errors: tuple[type[Exception], ...] = (xcffib.XcffibException, xcffib.ConnectionException)
+        self._error: type[Exception] = xcffib.XcffibException
         try:
             self._connection = xcffib.Connection()
-        except self._errors as error:
+        except self._error as error:
             raise SourceError(f"the X server cannot be reached: {error!r}") from error
         self._root = self._connection.get_setup().roots[0].root
         self._property: Any = xcffib.xproto.GetPropertyType.Any
@@ -65,7 +65,7 @@ class Display:
 
     def close(self) -> None:
         """Let go of the server."""
-        with contextlib.suppress(*self._errors):
+        with contextlib.suppress(self._error):
             self._connection.disconnect()
 
     def tell_changes(self) -> bool:
@@ -75,10 +75,7 @@ class Display:
             extension.QueryVersion(1, 1).reply()
             self._damage = self._connection.generate_id()
             extension.CreateChecked(self._damage, self._root, _BOUNDING_BOX).check()
-        except Exception as error:
-            # A server without the extension is told by an error of its own kind.
-            if not isinstance(error, (*self._errors, KeyError)):
-                raise
+        except self._error:
             self._damage = None
         return self._damage is not None
 
@@ -113,7 +110,7 @@ class Display:
             if told:
                 self._connection(self._damage_key).Subtract(self._damage, 0, 0)
                 self._connection.flush()
-        except self._errors as error:
+        except self._error as error:
             raise SourceError(f"the X server is gone: {error!r}", temporary=True) from error
         return within
 
@@ -127,7 +124,7 @@ class Display:
         """
         try:
             return self._windows()
-        except self._errors as error:
+        except self._error as error:
             raise SourceError(f"the X server does not tell its windows: {error!r}", temporary=True) from error
 
     def _windows(self) -> list[Window]:
