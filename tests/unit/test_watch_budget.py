@@ -90,6 +90,8 @@ def replay(changes: list[float], seconds: float, took_s: float = 0.0, interval_s
         if pace.wait_s(now) <= 1e-9 or (waits and pace.hurry_in_s(now) <= 1e-9):
             told = sum(change <= now for change in changes)
             pace.look(now)
+            if waits:
+                pace.spend(now)
             times.append(now)
             now += took_s
         now += 0.01
@@ -106,6 +108,14 @@ def test_a_change_is_looked_at_when_it_is_told() -> None:
     times = replay(changes, 20.0)
     for change in changes:
         assert min(abs(time - change) for time in times) < 0.06
+
+
+def test_a_source_that_changes_about_as_often_as_asked_is_never_kept_waiting() -> None:
+    rng = np.random.default_rng(0)
+    changes = (3 + np.cumsum(rng.uniform(0.8, 1.6, 60))).tolist()
+    times = np.array(replay(changes, 80.0))
+    for change in changes:
+        assert times[times >= change].min() - change < 0.1
 
 
 def test_a_source_that_never_rests_is_looked_at_as_often_as_asked() -> None:

@@ -14,8 +14,8 @@ _ALWAYS_S = 0.05
 class Pace:
     """At least a look every interval, and sooner where the source tells of a change.
 
-    Looks ahead of time are paid for with those the rate allows: a source that changes all the time is looked
-    at as often as asked, and one that rests for some seconds at the moment it changes.
+    Looks ahead of time are paid for out of what the rate allows: a source that changes all the time is looked
+    at as often as asked, and one that rests for a second now and then at the moment it changes.
 
     Parameters
     ----------
@@ -51,13 +51,16 @@ class Pace:
 
         The next is due an interval after this one was; time lost is not made up for.
         """
-        self._earn(now)
-        self._hurries = max(0.0, self._hurries - 1.0)
         missed = max(0, int((now - self._due) / self.interval_s))
         early = now < self._due
         self._due = now + self.interval_s if early else max(self._due + self.interval_s, now)
         self._looked = now
         return missed
+
+    def spend(self, now: float) -> None:
+        """Note that the look found a change: those cost something, looks that find nothing hardly do."""
+        self._earn(now)
+        self._hurries = max(0.0, self._hurries - 1.0)
 
     def _earn(self, now: float) -> None:
         self._hurries = min(_HURRIES, self._hurries + (now - self._earned_at) / self.interval_s)

@@ -413,6 +413,7 @@ class Watcher:
             change = None
             watched.refreshed = now
         health.processing_since = time.monotonic()
+        watched.pace.spend(health.processing_since)
         self._provide(watched)
         events: list[Event] = []
         with self._inference, self._slice():
