@@ -110,8 +110,9 @@ def test_a_watch_that_cannot_keep_up_goes_down_a_step_and_says_so(monkeypatch: p
     assert status["governor"]["of"] == len(STEPS) - 1
     assert status["governor"]["rate"] == pytest.approx(50 * watcher.governor.step.rate)
     assert ("", "budget", "half the rate: frames take longer than there is time for") in incidents
+    # Whichever the governor was at when a frame came.
     assert task.steps
-    assert task.steps[-1] is watcher.governor.step
+    assert all(step in STEPS[1:] for step in task.steps)
     shown = "\n".join(status_command._details({"pid": 1, **status}))
     assert f"step {status['governor']['level']} of 4" in shown
     assert "frames take longer" in shown
