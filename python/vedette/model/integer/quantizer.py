@@ -90,7 +90,7 @@ def in_float(prepared: Graph, precisions: Mapping[str, str]) -> Graph:
 
 
 def all_bfloat16(prepared: Graph) -> dict[str, str]:
-    """``"bfloat16"`` for every product with weights."""
+    """``"bfloat16"`` for every convolution and matrix product."""
     return {node.output: "bfloat16" for node in prepared.nodes if node.op in WEIGHTED}
 
 
