@@ -25,7 +25,6 @@ __all__ = [
     "argmax",
     "array_ranges",
     "available_isas",
-    "best_classes",
     "blur",
     "composite",
     "conv2d",
@@ -220,9 +219,6 @@ def find_text_boxes(
     max_candidates: int,
     dilate: bool,
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]: ...
-def best_classes(
-    values: NDArray[np.float32], threads: int
-) -> tuple[NDArray[np.uint32], NDArray[np.float32]]: ...
 
 # memory
 

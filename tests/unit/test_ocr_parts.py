@@ -62,15 +62,6 @@ def test_a_class_without_a_character_is_an_error() -> None:
         decoded([5], ["", "a"])
 
 
-def test_best_classes_are_those_of_numpy() -> None:
-    values = np.random.default_rng(2).random((3, 7, 1801), np.float32)
-    indices, scores = _native.best_classes(values, 2)
-    assert np.array_equal(indices, values.argmax(axis=2))
-    assert np.array_equal(scores, values.max(axis=2))
-    strided = values.transpose(1, 0, 2)[:, ::-1]
-    assert np.array_equal(_native.best_classes(strided, 1)[0], strided.argmax(axis=2))
-
-
 # batches
 
 

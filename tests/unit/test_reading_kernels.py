@@ -62,14 +62,6 @@ def test_lines_are_cut_alike(monkeypatch: pytest.MonkeyPatch, turn: float) -> No
     assert (numpy[1, :, :, 120:] == 0).all()
 
 
-def test_the_likeliest_classes_are_alike(monkeypatch: pytest.MonkeyPatch) -> None:
-    values = np.random.default_rng(0).random((2, 9, 500), np.float32)
-    values[0, 0] = 0.5
-    native, numpy = both(monkeypatch, lambda: kernels.best_classes(values, 1))
-    for ours, theirs in zip(native, numpy, strict=True):
-        np.testing.assert_array_equal(ours, theirs)
-
-
 def area_and_middle(quads: NDArray[np.float32]) -> list[list[float]]:
     sides = np.linalg.norm(np.roll(quads, -1, axis=1) - quads, axis=2)
     rows = np.concatenate([(sides[:, 0] * sides[:, 1])[:, None], quads.mean(axis=1)], axis=1)

@@ -6,9 +6,9 @@ pub mod preprocess;
 
 use crate::errors::{IMAGE, INPUT, MEMORY_LIMIT, compute};
 use crate::memory::leased;
-use numpy::ndarray::{Array1, Array2, Array3};
+use numpy::ndarray::{Array1, Array3};
 use numpy::{
-    IntoPyArray, PyArray1, PyArray2, PyArray3, PyReadonlyArray2, PyReadonlyArray3, PyReadwriteArray4,
+    IntoPyArray, PyArray1, PyArray3, PyReadonlyArray2, PyReadonlyArray3, PyReadwriteArray4,
     PyUntypedArrayMethods,
 };
 use pyo3::prelude::*;
@@ -16,7 +16,7 @@ use pyo3::types::PyBytes;
 use std::path::PathBuf;
 use vedette_image::codec::{self, Background, Format, Pixels, Shrink};
 use vedette_image::crop::{Quad, crop_lines as crop};
-use vedette_image::text::{BoxOptions, best_classes as best, find_text_boxes as find};
+use vedette_image::text::{BoxOptions, find_text_boxes as find};
 use vedette_image::{ImageError, ImageView, Normalization};
 use vedette_runtime::ThreadPool;
 use vedette_simd::isa;
@@ -234,28 +234,4 @@ pub fn find_text_boxes<'py>(
         Array3::from_shape_fn((boxes.len(), 4, 2), |(i, corner, axis)| boxes[i].corners[corner][axis] as f32);
     let scores = Array1::from_iter(boxes.iter().map(|text_box| text_box.score));
     Ok((corners.into_pyarray(py), scores.into_pyarray(py)))
-}
-
-/// The best class of every step of a batch of sequences, and its value.
-#[pyfunction]
-#[allow(clippy::type_complexity, reason = "a pair of arrays")]
-pub fn best_classes<'py>(
-    py: Python<'py>,
-    values: PyReadonlyArray3<'py, f32>,
-    threads: usize,
-) -> PyResult<(Bound<'py, PyArray2<u32>>, Bound<'py, PyArray2<f32>>)> {
-    let array = values.as_array();
-    let (sequences, steps, classes) = array.dim();
-    let pool = self::threads(threads);
-    let (indices, scores) = compute(py, || {
-        let packed = array.as_standard_layout();
-        let mut indices = vec![0; sequences * steps];
-        let mut scores = vec![0.0; sequences * steps];
-        best(isa(), packed.as_slice().unwrap_or_default(), classes, &mut indices, &mut scores, &pool);
-        (indices, scores)
-    })?;
-    let shaped = |error: numpy::ndarray::ShapeError| input_error(py, error.to_string());
-    let indices = Array2::from_shape_vec((sequences, steps), indices).map_err(shaped)?;
-    let scores = Array2::from_shape_vec((sequences, steps), scores).map_err(shaped)?;
-    Ok((indices.into_pyarray(py), scores.into_pyarray(py)))
 }

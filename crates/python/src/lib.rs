@@ -30,7 +30,7 @@ mod _native {
     use super::image::preprocess::Preprocess;
     #[pymodule_export]
     use super::image::{
-        best_classes, composite, crop_lines, decode_image, decode_image_file, encode_image, find_text_boxes,
+        composite, crop_lines, decode_image, decode_image_file, encode_image, find_text_boxes,
     };
     #[pymodule_export]
     use super::memory::{Arena, Buffer, BufferPool, PressureMonitor, map_file, memory_pressure, trim_heap};

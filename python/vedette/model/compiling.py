@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from vedette.errors import ModelError
 from vedette.model import saved
+from vedette.model.best_class import answer_best_class
 from vedette.model.graph import Graph
 from vedette.model.image_input import ImageInput, take_images
 from vedette.model.integer.recipe import Recipe, digest_of
@@ -17,6 +19,24 @@ from vedette.model.saved import SavedModel
 
 _UNUSED_SECONDS = 7 * 24 * 3600.0
 """Age at which what another build of the engine kept of the same model is removed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ends:
+    """What a model takes and answers, where that is not what its file says."""
+
+    image_input: ImageInput | None = None
+    best_class: bool = False
+
+    def put_on(self, graph: Graph) -> Graph:
+        """A compiled graph with these ends."""
+        if self.image_input is not None:
+            graph = take_images(graph, self.image_input)
+        return answer_best_class(graph) if self.best_class else graph
+
+
+OWN_ENDS = Ends()
+"""Those of the file."""
 
 
 def load_compiled(
@@ -28,7 +48,7 @@ def load_compiled(
     *,
     digest: str = "",
     recipe: Recipe | None = None,
-    image_input: ImageInput | None = None,
+    ends: Ends = OWN_ENDS,
 ) -> Model:
     """A model as it was kept in the folder ``cache``, or else compiled, and then kept there where it can be.
 
@@ -37,18 +57,18 @@ def load_compiled(
 
     def source() -> SavedModel:
         graph, metadata = compiled()
-        return saved_form(graph if image_input is None else take_images(graph, image_input), metadata)
+        return saved_form(ends.put_on(graph), metadata)
 
     def model(form: SavedModel, source: Callable[[], SavedModel]) -> Model:
-        # What takes images is no longer the model of the file.
-        origin = Origin(path, digest, form.metadata, lambda: compile_file(path)[0])
-        same = image_input is None
-        return model_of_saved(form, threads, path, source, origin=origin if same else None, recipe=recipe)
+        # What takes or answers something else is no longer the model of the file.
+        same = ends == OWN_ENDS
+        origin = Origin(path, digest, form.metadata, lambda: compile_file(path)[0]) if same else None
+        return model_of_saved(form, threads, path, source, origin=origin, recipe=recipe)
 
     if cache is None:
         return _trimmed(model(source(), source))
     digest = digest or digest_of(path)
-    kept = _place(Path(cache), digest, precision, (recipe and recipe.to_json(), image_input))
+    kept = _place(Path(cache), digest, precision, (recipe and recipe.to_json(), ends))
     try:
         return model(saved.read(kept), lambda: saved.read(kept))
     except ModelError:
@@ -67,10 +87,10 @@ def load_compiled(
 
 
 def load_in_float32(
-    path: Path, threads: int | None, cache: str | Path | None, image_input: ImageInput | None = None
+    path: Path, threads: int | None, cache: str | Path | None, ends: Ends = OWN_ENDS
 ) -> Model:
     """Loads an ONNX file in the numbers it has."""
-    return load_compiled(path, "float32", threads, cache, lambda: compile_file(path), image_input=image_input)
+    return load_compiled(path, "float32", threads, cache, lambda: compile_file(path), ends=ends)
 
 
 def _trimmed(model: Model) -> Model:

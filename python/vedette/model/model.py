@@ -259,6 +259,7 @@ def load(
     recipe: Recipe | str | Path | None = None,
     cache: str | Path | None = None,
     image_input: ImageInput | None = None,
+    best_class: bool = False,
 ) -> Model:
     """Loads a model from an ONNX file, or from one that :meth:`Model.save` wrote.
 
@@ -280,8 +281,10 @@ def load(
     cache : str or Path, optional
         A folder where compiled models are kept and looked for, so that the next start needs no compiling.
     image_input : ImageInput, optional
-        Lets a model of one float32 image input take uint8 images, and normalise them itself as told. For ONNX
-        files that the native engine runs.
+        Lets a model of one float32 image input take uint8 images, and normalise them itself as told.
+    best_class : bool
+        Lets a classifier answer with two arrays in place of its output: the largest value along the last
+        axis, and its index. What is not looked at, in a softmax over thousands of classes, is not made.
 
     Raises
     ------
@@ -301,8 +304,8 @@ def load(
     if threads is not None and threads < 1:
         raise InputError(f"threads must be at least 1, got {threads}")
     path = Path(path)
-    if image_input is not None and (engine == "onnxruntime" or path.suffix == saved.SUFFIX):
-        raise InputError("image_input is for ONNX files that the native engine runs")
+    if (image_input is not None or best_class) and (engine != "native" or path.suffix == saved.SUFFIX):
+        raise InputError("image_input and best_class are for ONNX files that the native engine runs")
     if engine == "onnxruntime":
         if precision not in ("auto", "float32"):
             raise InputError(
@@ -313,16 +316,17 @@ def load(
         return load_with_onnxruntime(path, threads)
     if path.suffix == saved.SUFFIX:
         return _load_saved(path, threads)
+    from vedette.model.compiling import Ends, load_in_float32
+
+    ends = Ends(image_input, best_class)
     try:
         if precision == "float32":
-            from vedette.model.compiling import load_in_float32
-
-            return load_in_float32(path, threads, cache, image_input)
+            return load_in_float32(path, threads, cache, ends)
         from vedette.model.recipes import load_in_bfloat16, load_with_recipe
 
         if precision == "bfloat16":
-            return load_in_bfloat16(path, threads, cache, image_input)
-        return load_with_recipe(path, precision, threads, recipe, cache, image_input)
+            return load_in_bfloat16(path, threads, cache, ends)
+        return load_with_recipe(path, precision, threads, recipe, cache, ends)
     except UnsupportedModelError as error:
         raise UnsupportedModelError(_with_way_out(error, path)) from None
 

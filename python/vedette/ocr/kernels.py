@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from vedette import _native, runtime
 from vedette.image import Preprocess
+from vedette.memory import default_pool
 from vedette.ocr import reference
 from vedette.ocr.geometry import Quads
 
@@ -20,10 +21,11 @@ _LEAST_SIDE = 3.0
 def stretched(image: NDArray[np.uint8], height: int, width: int, threads: int) -> NDArray[np.uint8]:
     """An image at another size, ``(1, height, width, 3)``."""
     if runtime.backend() == "numpy":
-        pixels: NDArray[np.uint8] = np.rint(reference.resized(image, height, width)).astype(np.uint8)
-        return pixels[None]
-    prepared: NDArray[np.uint8] = _images(height, width, threads)(image)
-    return prepared
+        stretched: NDArray[np.uint8] = np.rint(reference.resized(image, height, width)).astype(np.uint8)
+        return stretched[None]
+    pixels = default_pool().empty((1, height, width, 3), np.uint8)
+    _images(height, width, threads)(image, out=pixels)
+    return pixels
 
 
 def normalised(
@@ -71,13 +73,6 @@ def crop_lines(
         reference.crop_lines(image, quads, widths, out, mean, deviation)
     else:
         _native.crop_lines(image, quads, widths, out, mean, deviation, True, threads)
-
-
-def best_classes(values: NDArray[np.float32], threads: int) -> tuple[NDArray[np.uint32], NDArray[np.float32]]:
-    """For each step the likeliest class and its probability."""
-    if runtime.backend() == "numpy":
-        return reference.best_classes(values)
-    return _native.best_classes(values, threads)
 
 
 # Kept, since they keep their plans.

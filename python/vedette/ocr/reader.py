@@ -104,14 +104,16 @@ class Reader:
         native = self._engine == "native"
         precision = self._precision if native and role != "classifier" else "float32"
         threads = self._threads or None
-        images = native and role == "detector" and Path(path).suffix != ".vedette"
+        # What the models are fed and asked can be part of them where they are compiled here.
+        compiled = native and Path(path).suffix != ".vedette"
         network = load(
             path,
             precision=precision,
             threads=threads,
             engine=self._engine,
             cache=hub.home() / "compiled",
-            image_input=NORMALISATION if images else None,
+            image_input=NORMALISATION if compiled and role == "detector" else None,
+            best_class=compiled and role == "recogniser",
         )
         self._networks.append(network)
         return network

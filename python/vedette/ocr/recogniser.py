@@ -66,11 +66,8 @@ class Recogniser:
                 chosen = [widths[line] for line in lines]
                 kernels.crop_lines(image, quads[lines], chosen, slots, _MEAN, _DEVIATION, self._threads)
             with watch.stage("recognise"):
-                probabilities = self._network(slots)
+                scores, classes = self._best_classes(slots)
             with watch.stage("decode_text"):
-                classes, scores = kernels.best_classes(probabilities, self._threads)
-                # The largest array there is; the next batch need not find it still here.
-                del probabilities
                 for i, line in enumerate(lines):
                     decoded = collapse(classes[i], scores[i], self._names)
                     # Steps divide the slot evenly; the line fills only the first part of it.
@@ -78,3 +75,10 @@ class Recogniser:
                     positions = tuple(min(1.0, (at + 0.5) * step) for at in decoded.steps)
                     readings[line] = Reading(decoded.text, decoded.score, positions)
         return readings
+
+    def _best_classes(self, slots: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        """For each slot and step the probability of the likeliest character, and which it is."""
+        answer = self._network(slots)
+        if isinstance(answer, tuple):
+            return answer
+        return answer.max(axis=-1), answer.argmax(axis=-1)

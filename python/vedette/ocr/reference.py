@@ -57,12 +57,6 @@ def crop_lines(
         slot[:, :, :width] = ((pixels / 255 - mean) / deviation).transpose(2, 0, 1)
 
 
-def best_classes(values: Floats) -> tuple[NDArray[np.uint32], Floats]:
-    """For each row of the last axis the index of its largest value, the first of equals, and that value."""
-    best = values.argmax(axis=-1)
-    return best.astype(np.uint32), np.take_along_axis(values, best[..., None], axis=-1)[..., 0]
-
-
 def find_text_boxes(
     probabilities: Floats,
     threshold: float,

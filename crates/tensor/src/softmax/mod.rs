@@ -1,8 +1,10 @@
-//! Softmax, its logarithm, and hardmax along one axis.
+//! Softmax, its logarithm, hardmax, and the likeliest class along one axis.
 
+mod best;
 mod hardmax;
 mod kernels;
 
+pub use best::BestClass;
 pub use hardmax::Hardmax;
 
 use crate::elementwise::Layout;

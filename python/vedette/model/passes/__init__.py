@@ -22,12 +22,14 @@ from vedette.model.passes.ranks import note_shapes
 from vedette.model.passes.residual import fuse_residual
 from vedette.model.passes.scale_and_bias import fold_scale_and_bias
 from vedette.model.passes.silu import fuse_silu
+from vedette.model.passes.softmax import unflatten_softmax
 from vedette.model.passes.squeeze_excite import fuse_squeeze_excite
 
 __all__ = ["normalize", "optimize", "steps"]
 
 PASSES = (
     merge_common_subexpressions,
+    unflatten_softmax,
     fuse_layer_norm,
     fuse_gelu,
     fuse_hard_swish,

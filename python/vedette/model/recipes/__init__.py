@@ -6,9 +6,8 @@ from importlib import resources
 from pathlib import Path
 
 from vedette.errors import InputError
-from vedette.model.compiling import load_compiled, load_in_float32
+from vedette.model.compiling import OWN_ENDS, Ends, load_compiled, load_in_float32
 from vedette.model.graph import Graph
-from vedette.model.image_input import ImageInput
 from vedette.model.integer.recipe import Recipe, digest_of, parse_recipe, read_recipe
 from vedette.model.model import Model, compile_file
 
@@ -28,7 +27,7 @@ def load_with_recipe(
     threads: int | None,
     recipe: Recipe | str | Path | None,
     cache: str | Path | None,
-    image_input: ImageInput | None = None,
+    ends: Ends = OWN_ENDS,
 ) -> Model:
     """Loads an ONNX file in the numbers that a recipe says for this precision."""
     digest = digest_of(path)
@@ -38,7 +37,7 @@ def load_with_recipe(
         recipe = shipped_recipe(digest)
     if recipe is None:
         if precision == "auto":
-            return load_in_float32(path, threads, cache, image_input)
+            return load_in_float32(path, threads, cache, ends)
         raise InputError(
             f"{path.name} has no recipe, which precision {precision!r} needs; make one: vedette quantize "
             f"{path} --calibrate FOLDER --recipe FILE"
@@ -50,13 +49,11 @@ def load_with_recipe(
         graph, metadata = compile_file(path)
         return _quantized(graph, chosen, precision), metadata
 
-    return load_compiled(
-        path, precision, threads, cache, compiled, digest=digest, recipe=recipe, image_input=image_input
-    )
+    return load_compiled(path, precision, threads, cache, compiled, digest=digest, recipe=recipe, ends=ends)
 
 
 def load_in_bfloat16(
-    path: Path, threads: int | None, cache: str | Path | None, image_input: ImageInput | None = None
+    path: Path, threads: int | None, cache: str | Path | None, ends: Ends = OWN_ENDS
 ) -> Model:
     """Loads an ONNX file with its products in bfloat16, which takes no recipe."""
     from vedette.model.integer.quantizer import all_bfloat16, in_float, prepare
@@ -66,7 +63,7 @@ def load_in_bfloat16(
         prepared = prepare(graph)
         return in_float(prepared, all_bfloat16(prepared)), metadata
 
-    return load_compiled(path, "bfloat16", threads, cache, compiled, image_input=image_input)
+    return load_compiled(path, "bfloat16", threads, cache, compiled, ends=ends)
 
 
 def _quantized(graph: Graph, recipe: Recipe, precision: str) -> Graph:
