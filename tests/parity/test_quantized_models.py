@@ -13,6 +13,7 @@ import onnxruntime
 import pytest
 from bench import reference_networks
 from onnx import TensorProto, helper, numpy_helper
+from onnx.reference import ReferenceEvaluator
 from onnx_graphs import Net
 
 import vedette as vd
@@ -178,6 +179,38 @@ def test_scales_that_are_none_are_refused(folder: Path, scale: float) -> None:
     )
     with pytest.raises(InvalidModelError, match="scale of zero"):
         vd.load(folder / "bad.onnx")
+
+
+def qlinear_matmul(scale: float, dtype: type) -> onnx.ModelProto:
+    """A product of bytes with these scales, which may be float16."""
+    net = Net(opset=21)
+    zero = net.constant(128, np.uint8)
+    w = net.constant(net.random.integers(0, 256, (16, 8)), np.uint8)
+    scales = [net.constant(number, dtype) for number in (0.02, 0.01, scale)]
+    x = net.input("x", 4, 16, dtype=TensorProto.UINT8)
+    y = net.op("QLinearMatMul", x, scales[0], zero, w, scales[1], zero, scales[2], zero)
+    return net.model(y, ir_version=10)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float16])
+def test_products_of_bytes(folder: Path, dtype: type) -> None:
+    path = folder / "qlinear.onnx"
+    onnx.save(qlinear_matmul(0.05, dtype), path)
+    graph, _ = compile_file(path)
+    assert [node.op for node in graph.nodes] == ["QuantizedMatMul"]
+    x = np.random.default_rng(4).integers(0, 256, (4, 16)).astype(np.uint8)
+    expected = ReferenceEvaluator(str(path)).run(None, {"x": x})[0]
+    # The reference rounds its multiplier to float16, and here the weights' zero point is part of them.
+    difference = np.abs(vd.load(path)(x).astype(int) - expected)
+    assert difference.max() <= (1 if dtype is np.float32 else 2)
+
+
+@pytest.mark.parametrize("scale", [0.0, -1.0, float("nan"), float("inf")])
+def test_products_of_bytes_with_no_scale_are_refused(folder: Path, scale: float) -> None:
+    for dtype in (np.float32, np.float16):
+        onnx.save(qlinear_matmul(scale, dtype), folder / "bad-qlinear.onnx")
+        with pytest.raises(InvalidModelError, match="scale of zero"):
+            vd.load(folder / "bad-qlinear.onnx")
 
 
 @pytest.mark.parametrize("scale", [float("nan"), float("inf")])

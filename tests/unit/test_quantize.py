@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -161,6 +162,25 @@ def test_calibration_may_be_a_stream_of_anything(path: Path) -> None:
     assert made.report is not None
     assert made.report.inputs == 20
     assert ("calibrate", 20, 20) in steps
+
+
+def test_memory_does_not_grow_with_the_inputs(path: Path) -> None:
+    def stream(count: int) -> Iterator[np.ndarray]:
+        for seed in range(count):
+            yield np.random.default_rng(seed).normal(0, 1, (1, 3, 64, 64)).astype(np.float32)
+
+    net = Net(seed=4)
+    x = net.op("Relu", net.op("Conv", net.input("x", 1, 3, 64, 64), net.weights(4, 3, 3, 3)))
+    other = path.with_name("large.onnx")
+    onnx.save(net.model(net.op("Conv", x, net.weights(4, 4, 3, 3))), other)
+    peaks = []
+    for count in (16, 16, 160):
+        tracemalloc.start()
+        vd.quantize(other, stream(count), precision="fast", method="minmax", threads=1)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    # 144 more inputs are 7 MB; the first run loads what is imported late.
+    assert peaks[2] < peaks[1] + 500_000
 
 
 def test_other_precisions(path: Path) -> None:
