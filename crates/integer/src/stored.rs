@@ -177,14 +177,26 @@ fn extremes_of<const N: usize>(x: &[f32]) -> (f32, f32, bool) {
     for (i, &x) in rest.iter().enumerate() {
         widen(x, &mut low[i], &mut high[i], &mut zeros[i]);
     }
-    for half in [32, 16, 8, 4, 2, 1].into_iter().filter(|&half| half < N) {
-        for i in 0..half {
-            low[i] = low[i].min(low[i + half]);
-            high[i] = high[i].max(high[i + half]);
-            zeros[i] += zeros[i + half];
-        }
+    for i in FEW..N {
+        low[i % FEW] = low[i % FEW].min(low[i]);
+        high[i % FEW] = high[i % FEW].max(high[i]);
+        zeros[i % FEW] += zeros[i];
     }
+    halve::<8>(&mut low, &mut high, &mut zeros);
+    halve::<4>(&mut low, &mut high, &mut zeros);
+    halve::<2>(&mut low, &mut high, &mut zeros);
+    halve::<1>(&mut low, &mut high, &mut zeros);
     (low[0], high[0], zeros[0] == 0.0)
+}
+
+/// Joins the lanes from `N` on with those below; of a known number of lanes the compiler makes one vector.
+#[inline(always)]
+fn halve<const N: usize>(low: &mut [f32], high: &mut [f32], zeros: &mut [f32]) {
+    for i in 0..N {
+        low[i] = low[i].min(low[i + N]);
+        high[i] = high[i].max(high[i + N]);
+        zeros[i] += zeros[i + N];
+    }
 }
 
 /// `saturate(rint(x / scale) + zero_point)`. Two integers share a byte within a row, whose length is even then.
@@ -248,10 +260,8 @@ fn round_rows(
                 }
                 Scales::ByColumn => {
                     let columns = at * SPAN..at * SPAN + part.len();
-                    let parameters = scale[columns.clone()].iter().zip(&zero_point[columns]);
-                    for ((to, &x), (&scale, &zero_point)) in into.iter_mut().zip(part).zip(parameters) {
-                        *to = byte(x / scale, zero_point, range);
-                    }
+                    let (scale, zero_point) = (&scale[columns.clone()], &zero_point[columns]);
+                    round_columns(part, scale, zero_point, range, into);
                 }
             }
             if to.per_byte() == 2 {
@@ -261,6 +271,22 @@ fn round_rows(
                 }
             }
         }
+    }
+}
+
+/// A row with scales of its own for each column, by blocks whose length the compiler knows.
+#[inline(always)]
+fn round_columns(x: &[f32], scale: &[f32], zero_point: &[f32], range: (f32, f32), out: &mut [u8]) {
+    let (blocks, rest) = out.as_chunks_mut::<LANES>();
+    let whole = blocks.len() * LANES;
+    let parameters = scale.as_chunks::<LANES>().0.iter().zip(zero_point.as_chunks::<LANES>().0);
+    for ((to, x), (scale, zero_point)) in blocks.iter_mut().zip(x.as_chunks::<LANES>().0).zip(parameters) {
+        for i in 0..LANES {
+            to[i] = byte(x[i] / scale[i], zero_point[i], range);
+        }
+    }
+    for (i, to) in (whole..).zip(rest) {
+        *to = byte(x[i] / scale[i], zero_point[i], range);
     }
 }
 

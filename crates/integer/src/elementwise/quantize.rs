@@ -53,7 +53,8 @@ impl Bytes {
 #[inline(always)]
 pub(crate) fn byte(quotient: f32, zero_point: f32, (least, most): (f32, f32)) -> u8 {
     let steps = clamp(quotient, least - zero_point, most - zero_point);
-    ((steps + ROUNDING).to_bits() as u8).wrapping_add(zero_point as i32 as u8)
+    // A whole number as its low bits, like the rounded one: a conversion would saturate, which takes longer.
+    ((steps + ROUNDING).to_bits() as u8).wrapping_add((zero_point + ROUNDING).to_bits() as u8)
 }
 
 /// `saturate(rint(x / scale) + zero_point)` with one scale and zero point (the bits of the type) for all elements:
