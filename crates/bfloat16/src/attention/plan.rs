@@ -1,4 +1,4 @@
-use super::weights::weigh;
+use super::weights::{ROOM, weigh};
 use crate::matmul::RowCopy;
 use crate::product::{ColumnLayout, Product, Surface};
 use std::f32::consts::LOG2_E;
@@ -180,9 +180,9 @@ impl AttentionPlan {
         })
     }
 
-    /// Scores from one row to the next: whole blocks.
+    /// Scores from one row to the next: whole vectors.
     fn score_step(&self) -> usize {
-        self.keys.layout.columns().next_multiple_of(16)
+        self.keys.layout.columns().next_multiple_of(ROOM)
     }
 
     /// Bytes of the copies of some queries, of their scores and of their weights.
