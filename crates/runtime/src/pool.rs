@@ -3,7 +3,7 @@ use std::any::Any;
 use std::cell::UnsafeCell;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Condvar, Mutex, MutexGuard, Once, PoisonError, TryLockError};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 
 /// Most threads a pool gives to one job.
@@ -121,7 +121,7 @@ fn shared() -> &'static Shared {
         extern "C" fn forget_workers() {
             SHARED.store(std::ptr::null_mut(), Ordering::Release);
         }
-        static WATCH_FORK: Once = Once::new();
+        static WATCH_FORK: std::sync::Once = std::sync::Once::new();
         // SAFETY: the handler only stores to an atomic, which is allowed between fork and exec.
         WATCH_FORK.call_once(|| unsafe {
             libc::pthread_atfork(None, None, Some(forget_workers));

@@ -6,7 +6,6 @@ so is what having a frame costs; or acquired and written whole, which adds what 
 
 from __future__ import annotations
 
-import resource
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -14,6 +13,7 @@ import numpy as np
 
 from vedette.bench.pairs import HEADER, Record, Worker, compare
 from vedette.bench.worker import Side
+from vedette.memory import default_pool
 
 __all__ = ["HEADER", "SIDES", "run"]
 
@@ -69,9 +69,9 @@ def _frames(allocate: Allocate, touch: str) -> Side:
 
     def faults() -> int:
         call()
-        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        before = default_pool().stats().page_faults
         call()
-        return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+        return default_pool().stats().page_faults - before
 
     return call, faults
 

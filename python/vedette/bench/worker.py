@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import gc
 import json
-import resource
+import math
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -48,7 +48,7 @@ def _mean_of(call: Callable[[], Any], seconds: float) -> dict[str, float]:
 
 
 def peak_mb() -> float:
-    """The most memory this process had resident.
+    """The most memory this process had resident; not a number on Windows.
 
     On Linux ``ru_maxrss`` starts from what the parent had when it forked; the kernel's own mark does not.
     """
@@ -56,6 +56,10 @@ def peak_mb() -> float:
         for line in Path("/proc/self/status").read_text().splitlines():
             if line.startswith("VmHWM:"):
                 return int(line.split()[1]) / 1024
+    if sys.platform == "win32":
+        return math.nan
+    import resource
+
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1 << 20)
 
 

@@ -87,8 +87,9 @@ def connect_writer(path: Path, timeout_s: float) -> sqlite3.Connection:
     except OSError as error:
         reason = "full" if error.errno == 28 else "readonly"
         raise StoreError(f"{path}: {_WHAT_TO_DO[reason]} ({error.strerror})", reason=reason) from error
-    with contextlib.suppress(OSError):
-        os.fchmod(descriptor, 0o600)
+    if sys.platform != "win32":
+        with contextlib.suppress(OSError):
+            os.fchmod(descriptor, 0o600)
     os.close(descriptor)
     connection = _connect(path, timeout_s)
     try:

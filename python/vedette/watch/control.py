@@ -13,9 +13,9 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable
-from multiprocessing.connection import Client, Connection, Listener
+from multiprocessing.connection import Client, Listener
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from vedette.errors import WatchError
 
@@ -23,6 +23,14 @@ __all__ = ["ControlServer", "ask", "running"]
 
 _ANSWER_S = 2.0
 _MOST_BYTES = 1 << 16
+
+
+class _Connection(Protocol):
+    """What sockets and Windows pipes have in common."""
+
+    def poll(self, timeout: float | None = 0.0, /) -> bool: ...
+    def recv_bytes(self, maxlength: int | None = None, /) -> bytes: ...
+    def send_bytes(self, buf: bytes, /) -> None: ...
 
 
 def _folder() -> Path:
@@ -93,7 +101,7 @@ class ControlServer:
                     return
                 time.sleep(0.01)
 
-    def _answer(self, connection: Connection[Any, Any]) -> None:
+    def _answer(self, connection: _Connection) -> None:
         if not connection.poll(_ANSWER_S):
             return
         word = connection.recv_bytes(_MOST_BYTES).decode(errors="replace")
