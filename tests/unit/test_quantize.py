@@ -17,8 +17,9 @@ from onnx_graphs import Net
 
 import vedette as vd
 from vedette.errors import InputError, VedetteError
+from vedette.model import recipes
 from vedette.model.graph import Graph
-from vedette.model.integer.recipe import parse_recipe
+from vedette.model.integer.recipe import parse_recipe, read_recipe
 from vedette.model.integer.search import Measured, Search
 from vedette.quantization import METHODS, sqnr
 
@@ -227,6 +228,16 @@ def test_what_does_not_exist_is_said(path: Path, fast: vd.Model, tmp_path: Path)
         vd.quantize(vd.load(fast.save(tmp_path / "net.vedette")), samples(1))
     with pytest.raises(InputError, match="has no recipe"):
         vd.load(path, precision="fast")
+
+
+def test_recipes_that_ship_are_for_the_models_of_their_names() -> None:
+    files = [*Path(recipes.__file__).parent.glob("*.json")]
+    assert len(files) == 4
+    for file in files:
+        recipe = read_recipe(file)
+        assert recipe.model.startswith(file.stem)
+        assert set(recipe.precisions) == {"auto", "fast"}
+        assert recipe.precisions["fast"] == {}
 
 
 def test_recipes_of_other_models_are_refused(path: Path, fast: vd.Model, tmp_path: Path) -> None:
