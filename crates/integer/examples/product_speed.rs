@@ -120,7 +120,8 @@ fn measure(layer: &Layer, threads: usize, pool: &ThreadPool) -> (f64, u64) {
         ceil_mode: false,
     };
     let shape = ConvShape::new(&x_shape, &w_shape, 1, &attributes).expect("a valid layer");
-    let x: Vec<u8> = (0..x_shape.iter().product::<usize>()).map(|i| (i % 251) as u8).collect();
+    let mut x = AlignedBuffer::new(x_shape.iter().product());
+    x.as_mut_slice().iter_mut().enumerate().for_each(|(i, x)| *x = (i % 251) as u8);
     let w: Vec<i8> = (0..w_shape.iter().product::<usize>()).map(|i| (i % 241) as i8).collect();
     // Images come planar, everything after them channels-last.
     let strides = if channels == 3 { contiguous_strides(&x_shape) } else { channels_last_strides(&x_shape) };
@@ -136,7 +137,7 @@ fn measure(layer: &Layer, threads: usize, pool: &ThreadPool) -> (f64, u64) {
     };
     let epilogue = Arc::new(Epilogue::new(isa, &spec));
     let work = shape.work();
-    let mut out = vec![0u8; shape.output().iter().product()];
+    let mut out = AlignedBuffer::new(shape.output().iter().product());
     let plan = ConvPlan::new(threads, &shape, &strides, 128, weights, epilogue).expect("a plan");
     let mut scratch = AlignedBuffer::new(plan.scratch_bytes());
     let arguments = ConvArguments { x: x.as_ptr(), residual: std::ptr::null(), out: out.as_mut_ptr() };

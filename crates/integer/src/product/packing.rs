@@ -33,8 +33,10 @@ pub struct PackedColumns {
     /// Words of depth.
     words: usize,
     packed: AlignedBuffer,
-    /// For every column, padded to blocks: `-zero_point * sum of its weights`, and the sum itself.
-    starts: Vec<i32>,
+    /// For every column, padded to blocks, `-zero_point * sum of its weights`: aligned, as loads of tiles that cross
+    /// cache lines take seven times as long.
+    starts: AlignedBuffer,
+    /// For every column, padded to blocks, the sum of its weights.
     totals: Vec<i32>,
     largest_sum: u32,
     /// Blocks of every panel.
@@ -52,7 +54,7 @@ impl PackedColumns {
         let blocks = source.columns.len().div_ceil(BLOCK);
         let mut packed = AlignedBuffer::new(blocks * words * BLOCK * WORD);
         let bytes = packed.as_mut_slice();
-        let mut starts = vec![0i32; blocks * BLOCK];
+        let mut starts = AlignedBuffer::new(blocks * BLOCK * size_of::<i32>());
         let mut totals = vec![0i32; blocks * BLOCK];
         let mut largest_sum = 0u32;
         for (column, &offset) in source.columns.iter().enumerate() {
@@ -69,7 +71,8 @@ impl PackedColumns {
                 }
                 word += run.len().div_ceil(WORD);
             }
-            starts[column] = total.wrapping_mul(-i32::from(zero_point));
+            starts.as_mut_slice()[column * size_of::<i32>()..][..size_of::<i32>()]
+                .copy_from_slice(&total.wrapping_mul(-i32::from(zero_point)).to_ne_bytes());
             totals[column] = total;
             largest_sum = largest_sum.max(magnitude.saturating_mul(255));
         }
@@ -106,7 +109,7 @@ impl PackedColumns {
 
     /// Bytes of memory it takes.
     pub fn bytes(&self) -> usize {
-        self.packed.len() + 2 * size_of_val(&self.starts[..])
+        self.packed.len() + self.starts.len() + size_of_val(&self.totals[..])
     }
 
     /// Panels: columns that are computed at once.
@@ -134,7 +137,7 @@ impl PackedColumns {
 
     /// What the sums of a block's columns begin with.
     pub(crate) fn start(&self, block: usize) -> *const i32 {
-        self.starts[block * BLOCK..].as_ptr()
+        self.starts.as_ptr().cast::<i32>().wrapping_add(block * BLOCK)
     }
 }
 

@@ -1,17 +1,34 @@
-//! The loops around the tile registers: pieces of lines of up to 16 pixels, two at a time.
+//! The loops around the tile registers: pieces of lines of up to 16 pixels times two blocks of columns.
+//!
+//! As many blocks as L1 holds stay there while piece after piece is multiplied with them; where even two are too deep
+//! for that, the depth is cut and the sums of all pieces are kept in between. While the tiles multiply one piece, the sums
+//! of the piece before are stored, and the vector units finish those of the piece before that.
 
 use super::blocks::{Product, Sums};
-use super::kernel::MAX_BLOCKS;
-use super::kernel::amx::{Chunks, TILE_ROWS, TileJob, Tiles};
-use super::packing::BLOCK;
+use super::kernel::amx::{Chunks, Set, TILE_ROWS, TileJob, Tiles};
+use super::packing::{BLOCK, WORD};
 use crate::epilogue::{Finish, SumBlock};
+use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
+use std::mem::MaybeUninit;
 use std::ops::Range;
 
-/// Sums from one row of a piece to the next: those of a whole panel, so that epilogues work on long rows.
-const STRIDE: usize = MAX_BLOCKS * BLOCK;
+/// Blocks multiplied together.
+const BLOCKS: usize = 2;
+
+/// Sums from one row of a piece to the next.
+const STRIDE: usize = BLOCKS * BLOCK;
 
 /// Sums of a piece.
 const PIECE: usize = TILE_ROWS * STRIDE;
+
+/// Bytes of weights that stay in L1 beside rows, sums and outputs.
+const WEIGHT_BYTES: usize = 24 * 1024;
+
+/// Pieces that weights are read into L1 for, so that rows and outputs stay in L2 meanwhile.
+const PIECES: usize = 16;
+
+/// Bytes that are fetched at once.
+const CACHE_LINE: usize = 64;
 
 /// Pixels of a line that are computed together.
 #[derive(Clone, Copy)]
@@ -22,13 +39,54 @@ struct Piece {
     skip: usize,
 }
 
+/// A piece times two blocks on its way to outputs.
+#[derive(Clone, Copy)]
+struct Item {
+    piece: Piece,
+    block: usize,
+    two: bool,
+    /// Where its sums go.
+    sums: *mut i32,
+    /// Whether they are whole.
+    last: bool,
+}
+
+/// Blocks over a part of the depth.
+#[derive(Clone)]
+struct Weights {
+    blocks: Range<usize>,
+    /// Chunks, the first and how many.
+    first: usize,
+    count: usize,
+    at: *const i8,
+}
+
+/// Weights that are asked for before they are needed.
+struct Fetch {
+    at: [*const i8; BLOCKS],
+    lines: Range<usize>,
+    at_once: usize,
+}
+
+impl Fetch {
+    #[inline(always)]
+    fn step(&mut self) {
+        for line in self.lines.by_ref().take(self.at_once) {
+            for block in self.at {
+                // SAFETY: the instruction reads nothing, whatever the address.
+                unsafe { _mm_prefetch::<_MM_HINT_T1>(block.wrapping_add(line * CACHE_LINE)) };
+            }
+        }
+    }
+}
+
 impl<F: Finish> Product<'_, F> {
     /// Computes these lines of these panels.
     ///
     /// # Safety
     /// As for [`run`](Self::run); the process may use the tile registers.
     pub(super) unsafe fn run_tiles(&self, chunks: Chunks, lines: Range<usize>, panels: Range<usize>) {
-        if self.width == 0 || lines.is_empty() {
+        if self.width == 0 || lines.is_empty() || panels.is_empty() {
             return;
         }
         let of_line = self.width.div_ceil(TILE_ROWS);
@@ -38,93 +96,135 @@ impl<F: Finish> Product<'_, F> {
             let x = wanted.min(self.width - rows);
             Piece { line: lines.start + number / of_line, x, skip: wanted - x }
         };
+        let depth = self.runs.len() * chunks.count;
+        let chunk_bytes = chunks.words * WORD * BLOCK;
+        let cuts = (BLOCKS * depth * chunk_bytes).div_ceil(WEIGHT_BYTES).min(depth);
+        let at_once = (WEIGHT_BYTES / (BLOCKS * depth * chunk_bytes)).max(1) * BLOCKS;
+        let columns = &self.columns.panels()[panels];
+        let (first, end) = (columns[0].start, columns[columns.len() - 1].end);
+        let weights = |number: usize| {
+            let (block, cut) = (first + number / cuts * at_once, number % cuts);
+            let chunk = depth * cut / cuts;
+            Weights {
+                blocks: block..end.min(block + at_once),
+                first: chunk,
+                count: depth * (cut + 1) / cuts - chunk,
+                at: self.columns.block(block).wrapping_add(chunk * chunk_bytes),
+            }
+        };
+        let parts = (end - first).div_ceil(at_once) * cuts;
+
         let count = lines.len() * of_line;
-        let block = (self.pixels_at_once(panels.len()) / rows).next_multiple_of(2).min(count);
-        let mut sums = Sums([0; 2 * PIECE]);
-        // SAFETY: as granted by the caller; these are the only tiles here.
-        let tiles = unsafe { Tiles::configure(rows, chunks) };
-        for start in (0..count).step_by(block) {
-            let end = count.min(start + block);
-            for blocks in &self.columns.panels()[panels.clone()] {
-                for number in (start..end).step_by(2) {
-                    // Where the number is odd, the last piece is computed twice.
-                    let pair = (piece(number), piece((number + 1).min(end - 1)));
-                    let to = sums.0.as_mut_ptr();
-                    // SAFETY: pieces of the lines and blocks of the panels that the caller grants.
-                    unsafe {
-                        self.multiply(&tiles, chunks, pair, blocks.clone(), to);
-                        self.finish_piece(pair.0, rows, blocks, to);
-                        if number + 1 < end {
-                            self.finish_piece(pair.1, rows, blocks, to.add(PIECE));
+        // Where all weights stay in L1, each row is read and each output written but once.
+        let together = if parts == 1 { count } else { count.div_ceil(count.div_ceil(PIECES)) };
+        let mut kept = MaybeUninit::<Sums<{ PIECES * PIECE }>>::uninit();
+        let mut sums = MaybeUninit::<Sums<{ 2 * PIECE }>>::uninit();
+        let (kept, sums) = (kept.as_mut_ptr().cast::<i32>(), sums.as_mut_ptr().cast::<i32>());
+        let (mut set, mut in_tiles, mut stored) = (Set::First, None::<Item>, None::<Item>);
+        // SAFETY: as granted by the caller; these are the only tiles here. Sums are read where a piece has stored them.
+        unsafe {
+            let tiles = Tiles::configure(rows, chunks);
+            for start in (0..count).step_by(together) {
+                let pieces = start..count.min(start + together);
+                for part in 0..parts {
+                    let here = weights(part);
+                    let (is_first, is_last) = (here.first == 0, part % cuts == cuts - 1);
+                    let ahead = (part + 1 < parts).then(|| weights(part + 1));
+                    let steps = pieces.len() * here.blocks.len().div_ceil(BLOCKS) * here.count;
+                    let mut fetch = self.fetch(ahead, chunk_bytes, steps);
+                    for number in pieces.clone() {
+                        let piece = piece(number);
+                        for block in here.blocks.clone().step_by(BLOCKS) {
+                            let two = block + 1 < here.blocks.end;
+                            let own = kept.wrapping_add((number - start) * PIECE * usize::from(cuts > 1));
+                            // A single piece goes on with the sums that are still in the tiles.
+                            if !is_first && let Some(item) = in_tiles.take_if(|item| item.sums == own) {
+                                tiles.store(set.other(), item.two, item.sums, STRIDE);
+                            }
+                            let job = self.job(chunks, piece, &here, block, (!is_first).then_some(own));
+                            tiles.multiply(set, two, &job, || fetch.step());
+                            let half = sums.wrapping_add(if set == Set::First { 0 } else { PIECE });
+                            let sums = if is_last { half } else { own };
+                            let before = in_tiles.replace(Item { piece, block, two, sums, last: is_last });
+                            set = set.other();
+                            if let Some(item) = before {
+                                tiles.store(set, item.two, item.sums, STRIDE);
+                            }
+                            if let Some(item) = stored {
+                                self.finish_item(item, rows);
+                            }
+                            stored = before.filter(|item| item.last);
                         }
                     }
                 }
             }
+            if let Some(item) = stored {
+                self.finish_item(item, rows);
+            }
+            if let Some(item) = in_tiles {
+                tiles.store(set.other(), item.two, item.sums, STRIDE);
+                self.finish_item(item, rows);
+            }
         }
     }
 
-    /// # Safety
-    /// As for [`run_tiles`](Self::run_tiles).
+    /// What to fetch in so many steps.
     #[inline(always)]
-    unsafe fn multiply(
-        &self,
-        tiles: &Tiles,
-        chunks: Chunks,
-        pair: (Piece, Piece),
-        blocks: Range<usize>,
-        sums: *mut i32,
-    ) {
-        let row = |piece: Piece| {
-            let (line, x) = (piece.line as isize, piece.x as isize);
-            self.input.base.wrapping_offset(line * self.input.line_step + x * self.input.pixel_step)
+    fn fetch(&self, ahead: Option<Weights>, chunk_bytes: usize, steps: usize) -> Fetch {
+        let Some(ahead) = ahead else {
+            return Fetch { at: [std::ptr::null(); BLOCKS], lines: 0..0, at_once: 0 };
         };
-        let mut job = TileJob {
-            rows: (row(pair.0), row(pair.1)),
+        let lines = (ahead.count * chunk_bytes).div_ceil(CACHE_LINE);
+        let second = ahead.at.wrapping_add(self.columns.block_bytes() * usize::from(ahead.blocks.len() > 1));
+        Fetch { at: [ahead.at, second], lines: 0..lines, at_once: lines.div_ceil(steps.max(1)) }
+    }
+
+    #[inline(always)]
+    fn job(
+        &self,
+        chunks: Chunks,
+        piece: Piece,
+        weights: &Weights,
+        block: usize,
+        begin: Option<*mut i32>,
+    ) -> TileJob {
+        let (line, x) = (piece.line as isize, piece.x as isize);
+        let at = line * self.input.line_step + x * self.input.pixel_step;
+        TileJob {
+            rows: self.input.base.wrapping_offset(at),
             row_step: self.input.pixel_step,
             runs: self.runs.as_ptr(),
-            run_count: self.runs.len(),
             chunks,
-            panel: self.columns.block(blocks.start),
+            first: weights.first,
+            count: weights.count,
+            panel: weights.at.wrapping_add((block - weights.blocks.start) * self.columns.block_bytes()),
             block_bytes: self.columns.block_bytes(),
-            start: self.columns.start(blocks.start),
-            sums: (sums, sums.wrapping_add(PIECE)),
-            sums_stride: STRIDE,
-        };
-        for first in blocks.clone().step_by(2) {
-            // SAFETY: as granted by the caller; the sums have room for four blocks.
-            unsafe {
-                match first + 1 < blocks.end {
-                    true => tiles.run::<true>(&job),
-                    false => tiles.run::<false>(&job),
-                }
-            }
-            job.panel = job.panel.wrapping_add(2 * job.block_bytes);
-            job.start = job.start.wrapping_add(2 * BLOCK);
-            job.sums = (job.sums.0.wrapping_add(2 * BLOCK), job.sums.1.wrapping_add(2 * BLOCK));
+            begin: begin.map_or(self.columns.start(block), <*mut i32>::cast_const),
+            begin_stride: if begin.is_some() { STRIDE } else { 0 },
         }
     }
 
     /// # Safety
-    /// As for [`run_tiles`](Self::run_tiles); the sums are those of the piece.
+    /// As for [`run_tiles`](Self::run_tiles); the sums of the item are stored.
     #[inline(always)]
-    unsafe fn finish_piece(&self, piece: Piece, rows: usize, blocks: &Range<usize>, sums: *const i32) {
-        let channel = blocks.start * BLOCK;
-        let x = piece.x + piece.skip;
-        let at =
-            piece.line as isize * self.out.line_step + x as isize * self.out.pixel_step + channel as isize;
+    unsafe fn finish_item(&self, item: Item, rows: usize) {
+        let Piece { line, x, skip } = item.piece;
+        let (channel, x) = (item.block * BLOCK, x + skip);
+        let blocks = if item.two { BLOCKS } else { 1 };
+        let at = line as isize * self.out.line_step + x as isize * self.out.pixel_step + channel as isize;
         let (out, residual) = self.outputs(at);
         let block = SumBlock {
-            sums: sums.wrapping_add(piece.skip * STRIDE),
+            sums: item.sums.wrapping_add(skip * STRIDE),
             sums_stride: STRIDE,
-            rows: rows - piece.skip,
+            rows: rows - skip,
             channel: self.channel + channel,
-            columns: (self.columns.columns() - channel).min(blocks.len() * BLOCK),
+            columns: (self.columns.columns() - channel).min(blocks * BLOCK),
             out,
             out_stride: self.out.pixel_step as usize,
             residual,
             residual_stride: self.out.pixel_step as usize,
         };
         // SAFETY: as granted by the caller.
-        unsafe { self.epilogue.finish(&block, self.first_row + piece.line * self.width + x) };
+        unsafe { self.epilogue.finish(&block, self.first_row + line * self.width + x) };
     }
 }

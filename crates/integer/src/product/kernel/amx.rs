@@ -40,8 +40,96 @@ struct Configuration {
     rows: [u8; 16],
 }
 
-/// The tile registers of this thread, configured until dropped: sums in 0 to 3, rows in 4 and 5, weights in 6 and 7.
+/// The tile registers of this thread, configured until dropped: two sets of sums in 0 and 1 and in 2 and 3, the rows of
+/// each in 4 and 5, weights in 6 and 7.
+///
+/// Registers are not renamed: a product waits until the sums that its registers held are stored. So the sums of one set
+/// are stored while the other one is multiplied, and the vector units finish what was stored before.
 pub(crate) struct Tiles(());
+
+/// One of the two sets of sums.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Set {
+    First,
+    Second,
+}
+
+impl Set {
+    /// The other one.
+    pub(crate) fn other(self) -> Set {
+        match self {
+            Set::First => Set::Second,
+            Set::Second => Set::First,
+        }
+    }
+}
+
+macro_rules! multiply {
+    ($job:ident, $between:ident, one: $sum:literal, $rows:literal) => {
+        multiply!(@ $job, $between,
+            [concat!("tileloadd ", $sum, ", [{begin} + {stride}*1]")],
+            [
+                "tileloadd tmm6, [{left} + {line}*1]",
+                concat!("tileloadd ", $rows, ", [{rows} + {step}*1]"),
+                concat!("tdpbusd ", $sum, ", ", $rows, ", tmm6"),
+                "/* {right} */",
+            ])
+    };
+    ($job:ident, $between:ident, two: $left:literal, $right:literal, $rows:literal) => {
+        multiply!(@ $job, $between,
+            [
+                concat!("tileloadd ", $left, ", [{begin} + {stride}*1]"),
+                concat!("tileloadd ", $right, ", [{begin} + {stride}*1 + 64]"),
+            ],
+            [
+                "tileloadd tmm6, [{left} + {line}*1]",
+                concat!("tileloadd ", $rows, ", [{rows} + {step}*1]"),
+                concat!("tdpbusd ", $left, ", ", $rows, ", tmm6"),
+                "tileloadd tmm7, [{right} + {line}*1]",
+                concat!("tdpbusd ", $right, ", ", $rows, ", tmm7"),
+            ])
+    };
+    (@ $job:ident, $between:ident, [$($begin:expr),+ $(,)?], [$($step:expr),+ $(,)?]) => {{
+        asm!(
+            $($begin),+,
+            begin = in(reg) $job.begin,
+            stride = in(reg) $job.begin_stride * size_of::<i32>(),
+            options(nostack, readonly),
+        );
+        let chunk_bytes = $job.chunks.words * WORD;
+        let mut panel = $job.panel;
+        let (mut run, mut chunk) = ($job.first / $job.chunks.count, $job.first % $job.chunks.count);
+        for _ in 0..$job.count {
+            let at = *$job.runs.add(run) + (chunk * chunk_bytes) as isize;
+            asm!(
+                $($step),+,
+                left = in(reg) panel,
+                right = in(reg) panel.wrapping_add($job.block_bytes),
+                rows = in(reg) $job.rows.wrapping_offset(at),
+                line = in(reg) BLOCK * WORD,
+                step = in(reg) $job.row_step,
+                options(nostack, readonly),
+            );
+            panel = panel.wrapping_add(chunk_bytes * BLOCK);
+            chunk += 1;
+            if chunk == $job.chunks.count {
+                (run, chunk) = (run + 1, 0);
+            }
+            $between();
+        }
+    }};
+}
+
+macro_rules! store {
+    ($to:ident, $stride:ident, $($store:expr),+) => {
+        asm!(
+            $($store),+,
+            to = in(reg) $to,
+            stride = in(reg) $stride * size_of::<i32>(),
+            options(nostack),
+        )
+    };
+}
 
 impl Tiles {
     /// Configures tiles for pieces of `rows` pixels and such chunks.
@@ -71,93 +159,47 @@ impl Tiles {
         Tiles(())
     }
 
-    /// Adds up two pieces of rows times one block, or where `TWO` times two, and leaves the sums in a buffer.
+    /// Adds a piece of rows times one block, or two where `two`, to the sums it begins with, in a set of registers.
+    /// After every chunk `between` is called.
     ///
     /// # Safety
-    /// The job describes memory that is readable and writable as its fields say, for the configured pieces.
+    /// The job describes memory that is readable as its fields say, for the configured pieces.
     #[inline(always)]
-    pub(crate) unsafe fn run<const TWO: bool>(&self, job: &TileJob) {
-        // SAFETY: every load reads rows, weights or starts that the job vouches for; the sums have room for each piece.
+    pub(crate) unsafe fn multiply(&self, set: Set, two: bool, job: &TileJob, mut between: impl FnMut()) {
+        // SAFETY: every load reads rows, weights or first sums that the job vouches for.
         unsafe {
-            // A stride of 0 repeats the starts in every row.
-            asm!(
-                "tileloadd tmm0, [{start} + {zero}*1]",
-                "tileloadd tmm2, [{start} + {zero}*1]",
-                start = in(reg) job.start,
-                zero = in(reg) 0usize,
-                options(nostack, readonly),
-            );
-            if TWO {
-                asm!(
-                    "tileloadd tmm1, [{start} + {zero}*1]",
-                    "tileloadd tmm3, [{start} + {zero}*1]",
-                    start = in(reg) job.start.add(BLOCK),
-                    zero = in(reg) 0usize,
-                    options(nostack, readonly),
-                );
+            match (set, two) {
+                (Set::First, true) => multiply!(job, between, two: "tmm0", "tmm1", "tmm4"),
+                (Set::First, false) => multiply!(job, between, one: "tmm0", "tmm4"),
+                (Set::Second, true) => multiply!(job, between, two: "tmm2", "tmm3", "tmm5"),
+                (Set::Second, false) => multiply!(job, between, one: "tmm2", "tmm5"),
             }
-            let chunk_bytes = job.chunks.words * WORD;
-            let mut panel = job.panel;
-            for run in 0..job.run_count {
-                let offset = *job.runs.add(run);
-                let mut upper = job.rows.0.offset(offset);
-                let mut lower = job.rows.1.offset(offset);
-                for _ in 0..job.chunks.count {
-                    if TWO {
-                        asm!(
-                            "tileloadd tmm6, [{left} + {line}*1]",
-                            "tileloadd tmm4, [{upper} + {step}*1]",
-                            "tdpbusd tmm0, tmm4, tmm6",
-                            "tileloadd tmm7, [{right} + {line}*1]",
-                            "tdpbusd tmm1, tmm4, tmm7",
-                            "tileloadd tmm5, [{lower} + {step}*1]",
-                            "tdpbusd tmm2, tmm5, tmm6",
-                            "tdpbusd tmm3, tmm5, tmm7",
-                            left = in(reg) panel,
-                            right = in(reg) panel.wrapping_add(job.block_bytes),
-                            upper = in(reg) upper,
-                            lower = in(reg) lower,
-                            line = in(reg) BLOCK * WORD,
-                            step = in(reg) job.row_step,
-                            options(nostack, readonly),
-                        );
-                    } else {
-                        asm!(
-                            "tileloadd tmm6, [{left} + {line}*1]",
-                            "tileloadd tmm4, [{upper} + {step}*1]",
-                            "tdpbusd tmm0, tmm4, tmm6",
-                            "tileloadd tmm5, [{lower} + {step}*1]",
-                            "tdpbusd tmm2, tmm5, tmm6",
-                            left = in(reg) panel,
-                            upper = in(reg) upper,
-                            lower = in(reg) lower,
-                            line = in(reg) BLOCK * WORD,
-                            step = in(reg) job.row_step,
-                            options(nostack, readonly),
-                        );
-                    }
-                    upper = upper.add(chunk_bytes);
-                    lower = lower.add(chunk_bytes);
-                    panel = panel.add(chunk_bytes * BLOCK);
-                }
-            }
-            asm!(
-                "tilestored [{upper} + {stride}*1], tmm0",
-                "tilestored [{lower} + {stride}*1], tmm2",
-                upper = in(reg) job.sums.0,
-                lower = in(reg) job.sums.1,
-                stride = in(reg) job.sums_stride * size_of::<i32>(),
-                options(nostack),
-            );
-            if TWO {
-                asm!(
-                    "tilestored [{upper} + {stride}*1], tmm1",
-                    "tilestored [{lower} + {stride}*1], tmm3",
-                    upper = in(reg) job.sums.0.add(BLOCK),
-                    lower = in(reg) job.sums.1.add(BLOCK),
-                    stride = in(reg) job.sums_stride * size_of::<i32>(),
-                    options(nostack),
-                );
+        }
+    }
+
+    /// Stores the sums of a set as rows of `stride` sums.
+    ///
+    /// # Safety
+    /// As many rows as were configured are writable.
+    #[inline(always)]
+    pub(crate) unsafe fn store(&self, set: Set, two: bool, to: *mut i32, stride: usize) {
+        // SAFETY: as granted by the caller.
+        unsafe {
+            match (set, two) {
+                (Set::First, true) => store!(
+                    to,
+                    stride,
+                    "tilestored [{to} + {stride}*1], tmm0",
+                    "tilestored [{to} + {stride}*1 + 64], tmm1"
+                ),
+                (Set::First, false) => store!(to, stride, "tilestored [{to} + {stride}*1], tmm0"),
+                (Set::Second, true) => store!(
+                    to,
+                    stride,
+                    "tilestored [{to} + {stride}*1], tmm2",
+                    "tilestored [{to} + {stride}*1 + 64], tmm3"
+                ),
+                (Set::Second, false) => store!(to, stride, "tilestored [{to} + {stride}*1], tmm2"),
             }
         }
     }
@@ -171,20 +213,21 @@ impl Drop for Tiles {
     }
 }
 
-/// Two pieces of rows, which may be the same one twice, times one or two blocks.
+/// A piece of rows times one or two blocks, over a part of the depth.
 pub(crate) struct TileJob {
-    /// The first row of each piece, and bytes from one row to the next.
-    pub rows: (*const u8, *const u8),
+    /// The first row, and bytes from one row to the next.
+    pub rows: *const u8,
     pub row_step: isize,
+    /// Where the runs begin.
     pub runs: *const isize,
-    pub run_count: usize,
     pub chunks: Chunks,
-    /// The first block of weights, and bytes from it to the next.
+    /// The first chunk, counted over all runs, and how many.
+    pub first: usize,
+    pub count: usize,
+    /// The weights of the first chunk, and bytes from one block to the next.
     pub panel: *const i8,
     pub block_bytes: usize,
-    /// What the sums of the columns begin with.
-    pub start: *const i32,
-    /// Where the sums of each piece go, `[rows][sums_stride]`.
-    pub sums: (*mut i32, *mut i32),
-    pub sums_stride: usize,
+    /// What the sums begin with, and from one row of it to the next; 0 where every row begins alike.
+    pub begin: *const i32,
+    pub begin_stride: usize,
 }
