@@ -19,6 +19,7 @@ pub mod resize;
 mod split;
 pub mod standard;
 pub mod stored;
+mod table;
 #[cfg(test)]
 mod test_data;
 

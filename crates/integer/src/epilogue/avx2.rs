@@ -1,6 +1,5 @@
 //! Eight sums a vector.
 
-use super::table;
 use super::{BOUND, Epilogue, SumBlock, Target, scalar};
 use std::arch::x86_64::*;
 
@@ -60,8 +59,9 @@ pub(super) unsafe fn run(epilogue: &Epilogue, block: &SumBlock) {
                     unsafe { _mm_storel_epi64(block.out.add(out_at + column).cast(), q) };
                 }
                 if let Some(table) = &bytes.table {
+                    let out = block.out.wrapping_add(out_at);
                     // SAFETY: the outputs just written.
-                    unsafe { table::apply(epilogue.isa, table, block.out.add(out_at), whole) };
+                    unsafe { table.apply(out, out, whole) };
                 }
             }
         }

@@ -1,6 +1,5 @@
 //! Sixteen sums a vector, four vectors at once where there are as many.
 
-use super::table;
 use super::{BOUND, Bytes, Epilogue, SumBlock, Target};
 use std::arch::x86_64::*;
 
@@ -31,20 +30,19 @@ pub(super) unsafe fn run(epilogue: &Epilogue, block: &SumBlock) {
 /// `f32(sum) * multiplier + bias + residual` of the lanes in `lanes`.
 ///
 /// # Safety
-/// The sums are readable, as are the parameters; the residuals where `RESIDUAL`.
+/// The sums are readable; the residuals where `RESIDUAL`.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
 unsafe fn real<const RESIDUAL: bool>(
     sums: *const i32,
-    parameters: (*const f32, *const f32),
+    parameters: (__m512, __m512),
     residual: (*const u8, __m512i, __m512),
     lanes: __mmask16,
 ) -> __m512 {
     // SAFETY: as granted by the caller.
     unsafe {
         let sum = _mm512_cvtepi32_ps(_mm512_loadu_si512(sums.cast()));
-        let f = _mm512_mul_ps(sum, _mm512_loadu_ps(parameters.0));
-        let f = _mm512_add_ps(f, _mm512_loadu_ps(parameters.1));
+        let f = _mm512_add_ps(_mm512_mul_ps(sum, parameters.0), parameters.1);
         if !RESIDUAL {
             return f;
         }
@@ -76,6 +74,8 @@ unsafe fn to_bytes<const RESIDUAL: bool, const BOUNDED: bool>(
     };
     let zero16 = _mm512_set1_epi16(bytes.zero_point.into());
     let (low, high) = (bytes.low as i8, bytes.high as i8);
+    // Packing has these bounds by itself.
+    let clamps = (bytes.low, bytes.high) != (0, 255);
     // After packing, a 128-bit quarter holds four values of each of the four vectors.
     let order = _mm512_set_epi32(15, 11, 7, 3, 14, 10, 6, 2, 13, 9, 5, 1, 12, 8, 4, 0);
     let integers = |f: __m512| {
@@ -87,14 +87,18 @@ unsafe fn to_bytes<const RESIDUAL: bool, const BOUNDED: bool>(
         }
         _mm512_cvtps_epi32(v)
     };
+    // SAFETY: the parameters of whole vectors are readable.
+    let parameters = |column: usize| unsafe {
+        (_mm512_loadu_ps(multiplier.wrapping_add(column)), _mm512_loadu_ps(bias.wrapping_add(column)))
+    };
     // The sums of 16 columns of a row, of which `columns` are left, as integers in steps of the output.
-    let part = |row: usize, column: usize| {
+    let part = |row: usize, column: usize, parameters: (__m512, __m512)| {
         let lanes = lanes_of(block.columns - column);
-        // SAFETY: the sums and parameters of whole vectors are readable, the residuals within the columns.
+        // SAFETY: the sums of whole vectors are readable, the residuals within the columns.
         unsafe {
             integers(real::<RESIDUAL>(
                 block.sums.add(row * block.sums_stride + column),
-                (multiplier.add(column), bias.add(column)),
+                parameters,
                 (
                     block.residual.wrapping_add(row * block.residual_stride + column),
                     residual_zero,
@@ -108,6 +112,9 @@ unsafe fn to_bytes<const RESIDUAL: bool, const BOUNDED: bool>(
         let low_half = _mm512_adds_epi16(_mm512_packs_epi32(a, b), zero16);
         let high_half = _mm512_adds_epi16(_mm512_packs_epi32(c, d), zero16);
         let packed = _mm512_permutexvar_epi32(order, _mm512_packus_epi16(low_half, high_half));
+        if !clamps {
+            return packed;
+        }
         let packed = _mm512_max_epu8(packed, _mm512_set1_epi8(low));
         _mm512_min_epu8(packed, _mm512_set1_epi8(high))
     };
@@ -117,13 +124,14 @@ unsafe fn to_bytes<const RESIDUAL: bool, const BOUNDED: bool>(
     let rest = block.columns - whole;
     // SAFETY: outputs are written within rows and columns only.
     unsafe {
-        for row in 0..block.rows {
+        let wide_rows = if whole > 0 || rest > 2 * LANES { block.rows } else { 0 };
+        for row in 0..wide_rows {
             for column in (0..whole).step_by(4 * LANES) {
-                let at = |i: usize| part(row, column + i * LANES);
+                let at = |i: usize| part(row, column + i * LANES, parameters(column + i * LANES));
                 _mm512_storeu_si512(out(row, column).cast(), pack([at(0), at(1), at(2), at(3)]));
             }
             if rest > 2 * LANES {
-                let at = |i: usize| part(row, whole + i * LANES);
+                let at = |i: usize| part(row, whole + i * LANES, parameters(whole + i * LANES));
                 let last = if rest > 3 * LANES { at(3) } else { zero };
                 let packed = pack([at(0), at(1), at(2), last]);
                 _mm512_mask_storeu_epi8(out(row, whole).cast(), (1 << rest) - 1, packed);
@@ -132,8 +140,9 @@ unsafe fn to_bytes<const RESIDUAL: bool, const BOUNDED: bool>(
         // What is left of several rows fills the vectors, and the last row stands in for those that are not there.
         let last = block.rows.saturating_sub(1);
         if (1..=LANES).contains(&rest) {
+            let parameters = parameters(whole);
             for row in (0..block.rows).step_by(4) {
-                let at = |i: usize| part((row + i).min(last), whole);
+                let at = |i: usize| part((row + i).min(last), whole, parameters);
                 let packed = pack([at(0), at(1), at(2), at(3)]);
                 let quarters = [
                     _mm512_castsi512_si128(packed),
@@ -147,13 +156,14 @@ unsafe fn to_bytes<const RESIDUAL: bool, const BOUNDED: bool>(
             }
         } else if (LANES + 1..=2 * LANES).contains(&rest) {
             let mask = if rest == 2 * LANES { !0 } else { (1 << rest) - 1 };
+            let (first, second) = (parameters(whole), parameters(whole + LANES));
             for row in (0..block.rows).step_by(2) {
                 let next = (row + 1).min(last);
                 let packed = pack([
-                    part(row, whole),
-                    part(row, whole + LANES),
-                    part(next, whole),
-                    part(next, whole + LANES),
+                    part(row, whole, first),
+                    part(row, whole + LANES, second),
+                    part(next, whole, first),
+                    part(next, whole + LANES, second),
                 ]);
                 _mm256_mask_storeu_epi8(out(row, whole).cast(), mask, _mm512_castsi512_si256(packed));
                 let upper = _mm512_extracti64x4_epi64::<1>(packed);
@@ -164,10 +174,10 @@ unsafe fn to_bytes<const RESIDUAL: bool, const BOUNDED: bool>(
         }
         if let Some(table) = &bytes.table {
             if block.out_stride == block.columns {
-                table::apply(epilogue.isa, table, block.out, block.rows * block.columns);
+                table.apply(block.out, block.out, block.rows * block.columns);
             } else {
                 for row in 0..block.rows {
-                    table::apply(epilogue.isa, table, out(row, 0), block.columns);
+                    table.apply(out(row, 0), out(row, 0), block.columns);
                 }
             }
         }
@@ -192,7 +202,7 @@ unsafe fn to_floats(epilogue: &Epilogue, (low, high): (f32, f32), block: &SumBlo
             let lanes = lanes_of(block.columns - column);
             // SAFETY: as in `to_bytes`.
             unsafe {
-                let parameters = (multiplier.add(column), bias.add(column));
+                let parameters = (_mm512_loadu_ps(multiplier.add(column)), _mm512_loadu_ps(bias.add(column)));
                 let f = match residual {
                     Some(_) => real::<true>(
                         sums.add(column),

@@ -7,12 +7,12 @@ mod avx512;
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod quarters;
 pub mod scalar;
-pub(crate) mod table;
 #[cfg(test)]
 pub(crate) mod tests;
 
 use crate::Quantization;
 use crate::quantization::BOUND;
+use crate::table::Table;
 use vedette_memory::AlignedBuffer;
 use vedette_simd::{Isa, Level};
 
@@ -80,7 +80,7 @@ struct Bytes {
     zero_point: u8,
     low: u8,
     high: u8,
-    table: Option<Box<[u8; 256]>>,
+    table: Option<Table>,
 }
 
 /// A block of sums and where its results go. Channels and strides count elements.
@@ -133,7 +133,7 @@ impl Epilogue {
                 zero_point: output.zero_point(),
                 low: output.quantize(low),
                 high: output.quantize(high),
-                table: spec.table.map(|table| Box::new(*table)),
+                table: spec.table.map(|table| Table::new(isa, *table)),
             })),
         };
         Epilogue { isa, channels, parameters, residual: spec.residual, target, bounded: is_bounded(spec) }

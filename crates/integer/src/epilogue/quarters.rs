@@ -1,7 +1,6 @@
 //! Sums in the order that interleaving leaves them in: 64 channels in four vectors, vector `i` with channels
 //! `4 i..4 i + 4` of each sixteen. Packing them brings the channels in order, so nothing is permuted.
 
-use super::table;
 use super::{BOUND, Bytes, Epilogue, Target, channel_at, interleaved_channel};
 use std::arch::x86_64::*;
 use vedette_memory::AlignedBuffer;
@@ -58,7 +57,8 @@ impl Quarters {
             }
             if let Some(table) = &bytes.table {
                 for row in 0..rows {
-                    table::apply(epilogue.isa, table, out.add(row * stride), count);
+                    let out = out.add(row * stride);
+                    table.apply(out, out, count);
                 }
             }
         }

@@ -33,7 +33,7 @@ pub(super) unsafe fn run(epilogue: &Epilogue, block: &SumBlock) {
                         let q = v.round_ties_even() as i32 + i32::from(bytes.zero_point);
                         let q = (q.clamp(0, 255) as u8).max(bytes.low).min(bytes.high);
                         *block.out.add(at) = match &bytes.table {
-                            Some(table) => table[usize::from(q)],
+                            Some(table) => table.values()[usize::from(q)],
                             None => q,
                         };
                     }
