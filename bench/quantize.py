@@ -28,11 +28,11 @@ _CALIBRATION = 8
 
 
 def run(threads: list[int], pairs: int) -> Iterator[Record | footprint.Size]:
-    """The reference networks, the reading models, a perceptron of two layers; then what the networks take."""
+    """The networks, a matrix of four bits, the reading models; then what the networks take."""
     with tempfile.TemporaryDirectory() as folder:
         scratch = Path(folder)
         networks = [*_networks(scratch)]
-        cases = [*networks, *_reading()]
+        cases = [*networks, _four_bits(scratch), *_reading()]
         for count in threads:
             for case, x, exact, ours, peers in cases:
                 np.save(scratch / "input.npy", x)
@@ -155,6 +155,31 @@ def _perceptron(path: Path) -> Path:
     hidden = net.op("Relu", net.op("Gemm", x, net.weights(64, 128), net.weights(128)))
     onnx.save(net.model(net.op("Gemm", hidden, net.weights(128, 10), net.weights(10))), path)
     return path
+
+
+def _four_bits(scratch: Path, size: int = 4096, group: int = 32) -> Case:
+    """A vector times a square matrix of four bits, as ONNX Runtime's own operator has it."""
+    net = OnnxNet(seed=5)
+    blocks = size // group
+    packed = net.random.integers(0, 256, (size, blocks, group // 2), dtype=np.uint8)
+    scales = net.random.uniform(0.01, 0.03, (size, blocks)).astype(np.float32)
+    x = net.input("x", 1, size)
+    # Level 4 lets ONNX Runtime multiply in integers, which is its fastest.
+    settings = {"K": size, "N": size, "bits": 4, "block_size": group, "accuracy_level": 4}
+    operands = (x, net.constant(packed, np.uint8), net.constant(scales))
+    model = net.model(net.op("MatMulNBits", *operands, domain="com.microsoft", **settings))
+    model.opset_import.append(onnx.helper.make_opsetid("com.microsoft", 1))
+    path, exact = scratch / "int4.onnx", scratch / "int4-exact.onnx"
+    onnx.save(model, path)
+
+    halves = np.stack([packed & 15, packed >> 4], axis=-1).reshape(size, blocks, group)
+    weights = (halves.astype(np.float32) - 8) * scales[..., None]
+    net = OnnxNet()
+    x = net.input("x", 1, size)
+    onnx.save(net.model(net.op("MatMul", x, net.constant(weights.reshape(size, size).T))), exact)
+    vector = np.random.default_rng(6).standard_normal((1, size), dtype=np.float32)
+    case = f"INT4 matrix-vector {size}x{size}"
+    return case, vector, exact, {"path": str(path)}, [("onnxruntime", path)]
 
 
 def _reading() -> Iterator[Case]:
