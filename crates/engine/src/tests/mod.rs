@@ -1,4 +1,4 @@
-mod allocation;
+pub(crate) mod allocation;
 mod random_programs;
 mod toy;
 

@@ -1,5 +1,6 @@
 //! Nodes by themselves, at every level, against the formulas as they are written.
 
+use crate::tests::allocation::allocations_of;
 use crate::{Engine, EngineError, Options, Program};
 use serde_json::{Value, json};
 use vedette_simd::Isa;
@@ -85,9 +86,15 @@ fn run_at(
     let options = Options { threads: 2, isa: Some(isa), memory_limit: None };
     let engine = Engine::new(Program::parse(&text.to_string())?, tensors, options)?;
     let views: Vec<View<'_>> = views.iter().map(Tensor::view).collect();
-    engine.run(&views)?;
+    let mut outputs = engine.run(&views)?;
     // A second run, as the first leaves plans and memory behind.
-    engine.run(&views)
+    let (allocations, result) = allocations_of(|| engine.run_into(&views, &mut outputs));
+    result?;
+    if ["Quantized", "DynamicQuantizedMatMul", "BlockQuantizedMatMul"].iter().any(|name| op.starts_with(name))
+    {
+        assert_eq!(allocations, 0, "{op} {isa:?} {channels_last}");
+    }
+    Ok(outputs)
 }
 
 /// The outputs at the portable level, which those of every level and memory order must equal.
