@@ -29,10 +29,13 @@ impl Chunks {
         (words > 0).then_some(Chunks { count: words / longest, words: longest })
     }
 
-    /// Words that hold so many and make few chunks: where rows are copied anyway, the copy may end in zeros.
+    /// Words that hold so many in few chunks: where rows are copied anyway, the copy may end in zeros. Rows of a tile
+    /// then never cross a cache line, which would make loading it several times slower.
     pub(crate) fn padded(words: usize) -> usize {
-        let count = words.div_ceil(TILE_WORDS).max(1);
-        words.div_ceil(count).max(4) * count
+        match words {
+            0..=TILE_WORDS => words.next_power_of_two().max(4),
+            _ => words.next_multiple_of(TILE_WORDS),
+        }
     }
 }
 
