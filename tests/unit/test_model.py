@@ -179,3 +179,29 @@ def test_outputs_that_are_inputs_constants_or_the_same(tmp_path: Path) -> None:
     onnx.save(net.model(x, constant, same, folded), tmp_path / "m.onnx")
     results = vd.load(tmp_path / "m.onnx")(X)
     assert [np.asarray(result).tolist() for result in results] == [X.tolist(), [1, 2], X.tolist(), [-1, -2]]
+
+
+@pytest.mark.parametrize("operator", ["Conv", "MaxPool", "AveragePool"])
+@pytest.mark.parametrize(
+    "attributes", [{"strides": [1]}, {"strides": [0, 1]}, {"strides": [-1, 1]}, {"pads": [1, 1, 1]}]
+)
+def test_windows_that_contradict_themselves_are_refused_by_name(
+    tmp_path: Path, operator: str, attributes: dict[str, list[int]]
+) -> None:
+    net = Net()
+    x = net.input("x", 1, 3, 8, 8)
+    if operator == "Conv":
+        y = net.op(operator, x, net.constant(np.ones((4, 3, 3, 3), np.float32)), **attributes)
+    else:
+        y = net.op(operator, x, kernel_shape=[3, 3], **attributes)
+    onnx.save(net.model(y), tmp_path / "net.onnx")
+    with pytest.raises(InvalidModelError, match=next(iter(attributes))):
+        vd.load(tmp_path / "net.onnx")(np.ones((1, 3, 8, 8), np.float32))
+
+
+def test_a_convolution_without_places_is_refused(tmp_path: Path) -> None:
+    net = Net()
+    y = net.op("Conv", net.input("x", 1, 3), net.constant(np.ones((4, 3), np.float32)))
+    onnx.save(net.model(y), tmp_path / "net.onnx")
+    with pytest.raises(ModelError):
+        vd.load(tmp_path / "net.onnx")(np.ones((1, 3), np.float32))

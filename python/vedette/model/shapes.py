@@ -117,14 +117,20 @@ def _broadcast_sizes(shapes: Sequence[Sizes]) -> Sizes | None:
     return tuple(result)
 
 
-def _window(inference: _Inference, node: Node, x: Sizes, kernel: Sequence[int]) -> Sizes:
-    """Sizes of what a sliding window makes of the spatial dimensions of ``x``."""
+def _window(inference: _Inference, node: Node, x: Sizes, kernel: Sequence[int]) -> Sizes | None:
+    """Sizes of what a sliding window makes of the spatial dimensions of ``x``.
+
+    None where the node contradicts itself: the engine then refuses it by name.
+    """
     attributes = node.attributes
     rank = len(kernel)
     strides = attributes.get("strides") or [1] * rank
     dilations = attributes.get("dilations") or [1] * rank
     pads = attributes.get("pads") or [0] * 2 * rank
     auto_pad = attributes.get("auto_pad", "NOTSET")
+    consistent = len(strides) == len(dilations) == len(pads) / 2 == rank > 0
+    if not consistent or min(strides) < 1:
+        return None
     result = []
     for axis, size in enumerate(x[-rank:]):
         span = dilations[axis] * (kernel[axis] - 1) + 1
@@ -144,15 +150,17 @@ def _conv(inference: _Inference, node: Node, inputs: list[Sizes | None]) -> Size
     x, w = inputs[0], inputs[1]
     if x is None or w is None or len(x) != len(w) or any(size.symbols for size in w):
         return None
-    return (x[0], w[0], *_window(inference, node, x, [size.factor for size in w[2:]]))
+    window = _window(inference, node, x, [size.factor for size in w[2:]])
+    return None if window is None else (x[0], w[0], *window)
 
 
 def _pool(inference: _Inference, node: Node, inputs: list[Sizes | None]) -> Sizes | None:
     x = inputs[0]
     kernel = node.attributes.get("kernel_shape")
-    return (
-        (*x[:2], *_window(inference, node, x, kernel)) if x and kernel and len(x) == len(kernel) + 2 else None
-    )
+    if not x or not kernel or len(x) != len(kernel) + 2:
+        return None
+    window = _window(inference, node, x, kernel)
+    return None if window is None else (*x[:2], *window)
 
 
 def _global_pool(inference: _Inference, node: Node, inputs: list[Sizes | None]) -> Sizes | None:
