@@ -117,6 +117,21 @@ def test_shapes_do_not_mix_and_the_oldest_goes_first() -> None:
     assert [names for _, names, _ in running.started] == [[0], [1, 3, 5], [2, 4]]
 
 
+def test_full_batches_that_keep_coming_do_not_overtake_an_older_item() -> None:
+    policy = BatchPolicy(BatchConfig(max_batch_size=2))
+    for name, shape in enumerate("abaa"):
+        policy.submit(float(name), Item(name, group=shape))
+    first = policy.next_batch(4.0, grown=True)
+    assert first is not None
+    assert [item.name for item in first.entries] == [0, 2]
+    policy.finished(2, 1.0)
+    policy.submit(5.0, Item(4, group="a"))
+    assert policy.next_batch(6.0, grown=True) is None, "it is the turn of the item that may grow"
+    alone = policy.next_batch(6.0)
+    assert alone is not None
+    assert [item.name for item in alone.entries] == [1]
+
+
 def test_priorities_go_first_and_keep_their_order() -> None:
     running = machine(cost=lambda _: 1.0, max_batch_size=3)
     running.submit(Item(0))

@@ -366,29 +366,40 @@ def test_ray_50046_the_queue_is_stuck_after_all_of_a_batch_cancel() -> None:
     held = Held()
 
     async def main() -> None:
-        async with DynamicBatcher(BatchConfig(max_batch_size=4), held) as batcher:
+        config = BatchConfig(max_batch_size=4, max_queue_size=6, group_by=type)
+        async with DynamicBatcher(config, held) as batcher:
             first = batcher.submit("first")
             await began(held)
-            waiting = [batcher.submit(number) for number in range(4)]
-            for future in waiting:
+            kept = [batcher.submit(0)]
+            cancelled = [batcher.submit(number) for number in range(1, 5)]
+            for future in (*cancelled, batcher.submit(0.5)):
                 future.cancel()
+            kept += [batcher.submit(item) for item in (5, "a", "b", "c", "d")]
+            with pytest.raises(QueueFullError):
+                batcher.submit("one too many")
             held.go.set()
             assert await first == "first"
-            assert await batcher.submit("after") == "after"
+            assert await asyncio.gather(*kept) == [0, 5, "a", "b", "c", "d"]
 
     run(main())
-    assert held.batches == [["first"], ["after"]], "what was cancelled never ran"
+    assert held.batches == [["first"], [0, 5], ["a", "b", "c", "d"]], "what was cancelled never ran"
 
 
 def test_ray_42705_a_submission_during_a_step_is_not_lost() -> None:
+    later: list[asyncio.Future[int]] = []
+
     async def main() -> None:
-        async with DynamicBatcher(BatchConfig(max_batch_size=2), double, inline=True) as batcher:
-            later: list[asyncio.Future[int]] = []
-            first = batcher.submit(1)
-            first.add_done_callback(lambda _: later.append(batcher.submit(2)))
-            await first
-            await asyncio.sleep(0)
+        def process(items: list[int]) -> list[int]:
+            if not later:
+                later.append(batcher.submit(2))
+                later[0].add_done_callback(lambda _: later.append(batcher.submit(3)))
+            return double(items)
+
+        async with DynamicBatcher(BatchConfig(max_batch_size=2), process, inline=True) as batcher:
+            assert await batcher.submit(1) == 2
             assert await later[0] == 4
+            await asyncio.sleep(0)
+            assert await later[1] == 6
 
     run(main())
 

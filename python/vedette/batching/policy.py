@@ -207,20 +207,20 @@ class BatchPolicy:
         return dropped
 
     def next_batch(self, now: float, *, grown: bool = False) -> Batch | None:
-        """A batch to start now, if one is due and a slot is free; of those that have ``grown`` as far as they
-        may, where so asked.
+        """A batch to start now, if one is due and a slot is free; where so asked, only if it has ``grown`` as
+        far as it may. One that has not keeps its turn.
         """
         if self.queued == 0 or self.running >= self.config.max_concurrency:
             return None
         due: tuple[tuple[int, float], Hashable, int, str] | None = None
         for key, group in self._groups.items():
             size, reason = self._due(group, now)
-            if size and not (grown and reason in ("waited", "drain")):
+            if size:
                 first = group.first()
                 rank = (first.priority, first.arrived)
                 if due is None or rank < due[0]:
                     due = rank, key, size, reason
-        if due is None:
+        if due is None or (grown and due[3] in ("waited", "drain")):
             return None
         _, key, size, reason = due
         group = self._groups[key]
