@@ -404,6 +404,28 @@ def test_the_target_holds_when_costs_double_and_is_back_within_fifty_batches(see
     assert p95(fifty_later, 15.0) <= 0.11
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_costs_that_spike_do_not_make_batches_small_for_good(seed: int) -> None:
+    """On a busy machine a tenth of the batches take three times as long; small ones would cost more still."""
+    import random
+
+    chance = random.Random(seed)
+    running = Machine(AdaptivePolicy(BatchConfig(max_batch_size=8, max_queue_size=10_000), 0.32))
+    running.cost = lambda size: (0.04 + 0.005 * size) * (3 if chance.random() < 0.1 else 1)
+    # 80 % of what full batches give.
+    rate = 0.8 * 8 / (1.2 * 0.08)
+    name = 0
+    while running.now < 20:
+        running.run_until(running.now + chance.expovariate(rate))
+        running.submit(Item(name))
+        name += 1
+    running.run_until(120)
+    latencies = sorted(latency for _, latency in running.latencies)
+    # Plain batches of up to eight come to 0.3 to 0.5 seconds here, by chance.
+    assert latencies[int(0.95 * len(latencies))] < 0.8
+    assert sum(len(names) for _, names, _ in running.started) / len(running.started) > 4
+
+
 def test_waiting_costs_less_than_it_saves() -> None:
     policy = AdaptivePolicy(BatchConfig(max_batch_size=64), 1.0)
     running = Machine(policy, cost=lambda _: 0.010 + 0.001 * size)

@@ -66,14 +66,18 @@ class CostModel:
         """Seconds that nineteen of twenty batches of this size stay below."""
         return self._line(size) + self._margin
 
-    def largest_within(self, seconds: float, most: int) -> int:
-        """The largest size predicted to take no longer, at least 1; not far beyond what has been tried."""
+    def largest_within(self, seconds: float, most: int, *, sure: bool = True) -> int:
+        """The largest size predicted to take no longer, at least 1; not far beyond what has been tried.
+
+        Where not ``sure``, of batches on the line itself.
+        """
         most = min(most, 2 * self.largest) if self.known else 1
+        margin = self._margin if sure else 0.0
         if self.slope > 0:
-            room = (seconds - self.fixed - self._margin) / self.slope
+            room = (seconds - self.fixed - margin) / self.slope
             # Not more than `most`, so that a tiny slope does not make a number too large for an int.
             most = int(min(most, max(room + 1e-9, 0.0)))
-        elif self.predict(1) > seconds:
+        elif self.fixed + margin > seconds:
             most = 1
         return max(1, most)
 
@@ -142,7 +146,9 @@ class AdaptivePolicy(BatchPolicy):
     def limit(self, waited_s: float) -> int:
         """The most items that may run with one that has waited so long."""
         room = max(self.target_s - waited_s, self.target_s / 2)
-        return self.cost.largest_within(room, self.config.max_batch_size)
+        # Once items are late, batches small enough to be sure would give less than what comes in, for good.
+        sure = waited_s < self.target_s
+        return self.cost.largest_within(room, self.config.max_batch_size, sure=sure)
 
     def _due(self, group: Group, now: float) -> tuple[int, str]:
         limit = self.limit(now - group.oldest())
