@@ -12,7 +12,7 @@ quantization  rounding to few bits and back against NumPy, level by level
 import  what ``import vedette`` costs beyond NumPy
 size    the wheel, packed and unpacked
 
-The groups image, memory, tensor, quantization and watch are those of ``vedette bench``. Charts go to
+The groups image, memory, tensor, quantization, watch and flow are those of ``vedette bench``. Charts go to
 metrics/.
 """
 
@@ -25,13 +25,13 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
-from bench import flow, import_time, model, ocr, quantize
+from bench import import_time, model, ocr, quantize
 from bench.wheel import build
 from vedette import bench
 from vedette.bench.charts import draw
 from vedette.bench.pairs import HEADER
 
-GROUPS = ("model", "quantize", "ocr", "flow", *bench.GROUPS, "import", "size")
+GROUPS = ("model", "quantize", "ocr", *bench.GROUPS, "import", "size")
 ROOT = Path(__file__).parent.parent
 METRICS = ROOT / "metrics"
 
@@ -57,14 +57,6 @@ def main() -> None:
                 for measured in import_time.run():
                     records.append(measured)
                     print(import_line(measured))
-            case "flow":
-                print(HEADER)
-                for record in flow.pairs(chosen.pairs):
-                    records.append(record.to_dict())
-                    print(record.line(), flush=True)
-                for target in flow.targets():
-                    records.append(target.to_dict())
-                    print(target.line(), flush=True)
             case "size":
                 records.append(wheel_size())
                 print(size_line(records[-1]))

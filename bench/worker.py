@@ -6,13 +6,10 @@ import json
 import logging
 import sys
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import numpy as np
 
-from bench import flow_arrivals, flow_peers
-from bench.flow_batchers import BATCHERS
 from vedette.bench.worker import Side, serve
 
 
@@ -121,8 +118,6 @@ SIDES: dict[str, Callable[..., Side]] = {
     "onnxruntime-load": onnxruntime_load,
     "vedette-ocr": vedette_ocr,
     "rapidocr": rapidocr_ocr,
-    **flow_peers.SIDES,
-    **{f"arrivals-{name}": partial(flow_arrivals.under_arrivals, name) for name in BATCHERS},
 }
 
 

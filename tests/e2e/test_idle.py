@@ -5,7 +5,8 @@ import subprocess
 import sys
 
 import pytest
-from bench.flow import idle_process
+
+from vedette.bench.flow.idle import idle_process
 
 # Twice as many threads as cores, so that workers exist and have work even on one core.
 CODE = """

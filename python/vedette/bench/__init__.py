@@ -5,6 +5,7 @@ memory  eight frames in flight, and what a call costs: pools against NumPy
 tensor  products, arithmetic and reductions against NumPy, level by level
 quantization  rounding to few bits and back against NumPy, level by level
 watch   a screen recording: Vedette against PyAV and RapidOCR on ONNX Runtime for every sampled frame
+flow    batchers, maps, pipelines, budgets and idle processes: beside their targets, and against peers
 
 Both sides take turns and the ratio of a pair is what counts; a ratio is the median over pairs. Groups that
 need the repository are in its ``bench/`` folder and build on this.
@@ -24,7 +25,7 @@ from vedette.errors import VedetteError
 
 __all__ = ["GROUPS", "Row", "machine", "run"]
 
-GROUPS = ("image", "memory", "tensor", "quantization", "watch")
+GROUPS = ("image", "memory", "tensor", "quantization", "watch", "flow")
 
 PACKAGES = {"cv2": "opencv-python-headless", "PIL": "pillow"}
 """What to install for a module that is not there."""

@@ -1,4 +1,4 @@
-"""Charts of measurements: how many times as fast as each peer, a bar a case; a watch over time."""
+"""Charts of measurements: how many times as fast as each peer, a bar a case; a watch over time; budgets."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 
 
 def draw(records: list[dict[str, Any]], folder: Path) -> list[Path]:
-    """Write ``GROUP-threads-N.svg`` for every group and number of threads among the records, and
-    ``watch.svg``; their paths.
+    """Write ``GROUP-threads-N.svg`` for every group and number of threads among the records, ``watch.svg``
+    and ``budget.svg``; their paths.
     """
     sets: dict[tuple[str, int], list[tuple[str, float]]] = defaultdict(list)
     for record in records:
@@ -21,7 +21,9 @@ def draw(records: list[dict[str, Any]], folder: Path) -> list[Path]:
             sets[record["group"], record["threads"]].append((name, speedup))
     folder.mkdir(parents=True, exist_ok=True)
     watches = [record for record in records if record["group"] == "watch"]
+    budgets = [record for record in records if "allowed_cores" in record]
     return [
+        *([draw_budgets(budgets, folder / "budget.svg")] if budgets else []),
         *(_bars(group, threads, bars, folder) for (group, threads), bars in sets.items()),
         *(_over_time(record, folder) for record in watches),
     ]
@@ -60,5 +62,28 @@ def _over_time(record: dict[str, Any], folder: Path) -> Path:
     read = record["usual loop"]["read"]
     used.set_title(f"{record['seconds']} frames of a screen; the usual loop read {read} of them")
     path = folder / "watch.svg"
+    figure.savefig(path)
+    return path
+
+
+def draw_budgets(records: list[dict[str, Any]], path: Path) -> Path:
+    """CPU of every ten seconds: a part for each budget, in which a tenth to either side is grey."""
+    allowed = sorted({record["allowed_cores"] for record in records})
+    figure = Figure(figsize=(9, 1 + 2.2 * len(allowed)), layout="constrained")
+    parts = figure.subplots(len(allowed), 1, sharex=True, squeeze=False)[::-1, 0]
+    for axes, cores in zip(parts, allowed, strict=True):
+        axes.axhspan(0.9 * cores, 1.1 * cores, alpha=0.15, color="gray")
+        axes.axhline(cores, color="gray", linewidth=0.8)
+        for record in records:
+            if record["allowed_cores"] != cores:
+                continue
+            at, used = zip(*record["windows"], strict=True)
+            beside = ", another process busy" if record["compete"] else ""
+            style = "--" if record["compete"] else "-"
+            axes.plot(at, used, style, label=f"{record['share']:g} %, {record['job']}{beside}")
+        axes.set_ylim(0.8 * cores, 1.2 * cores)
+        axes.legend(fontsize=7)
+    figure.supylabel("cores used over ten seconds")
+    parts[0].set_xlabel("start of the ten seconds")
     figure.savefig(path)
     return path

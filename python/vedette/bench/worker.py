@@ -85,5 +85,6 @@ def serve(sides: Mapping[str, Callable[..., Side]], side: str, settings: dict[st
 
 if __name__ == "__main__":
     from vedette.bench import memory, tensor
+    from vedette.bench.flow import sides
 
-    serve({**memory.SIDES, **tensor.SIDES}, sys.argv[1], json.loads(sys.argv[2]))
+    serve({**memory.SIDES, **tensor.SIDES, **sides.SIDES}, sys.argv[1], json.loads(sys.argv[2]))

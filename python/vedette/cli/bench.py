@@ -1,12 +1,14 @@
 """Measure Vedette against OpenCV, Pillow and NumPy on this machine, in interleaved pairs.
 
-The groups are image, memory, tensor, quantization, and watch: a drawn recording watched by Vedette, and
-read frame by frame by RapidOCR on ONNX Runtime. Peers that a group needs must be installed; charts need
-matplotlib.
+The groups are image, memory, tensor, quantization; watch: a drawn recording watched by Vedette, and read
+frame by frame by RapidOCR on ONNX Runtime; and flow: batchers, maps, pipelines and budgets beside their
+targets, and against LitServe, BentoML and Ray Serve where those are installed. Other peers that a group
+needs must be; charts need matplotlib.
 
 examples:
   vedette bench tensor --json tensor.json
   vedette bench watch --seconds 600 --charts charts/
+  vedette bench flow --json flow.json --charts charts/
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ from typing import Any
 
 from vedette.cli.arguments import positive, thread_count
 
-GROUPS = ("image", "memory", "tensor", "quantization", "watch")
+GROUPS = ("image", "memory", "tensor", "quantization", "watch", "flow")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

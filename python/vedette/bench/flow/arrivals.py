@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from bench.flow_batchers import BATCHERS, Submit
+from vedette.bench.flow.batchers import BATCHERS, Submit
+from vedette.bench.flow.target import Target, middle
 
 BATCH = 8
 WARM_UP = 0.2
@@ -80,9 +81,16 @@ class Arrivals:
 
 
 async def arrive(
-    submit: Submit, item: Any, rate: float, length_s: float, tick: Callable[[], object] | None = None
+    submit: Submit,
+    item: Any,
+    rate: float,
+    length_s: float,
+    tick: Callable[[], object] | None = None,
+    queued: int = 0,
 ) -> Arrivals:
-    """Submit items at a mean rate with exponential gaps; latency counts from when an item was due."""
+    """Submit items at a mean rate with exponential gaps, and some at once at first; latency counts from when
+    an item was due.
+    """
     random = np.random.default_rng(1)
     loop = asyncio.get_running_loop()
     seen = Arrivals()
@@ -101,6 +109,8 @@ async def arrive(
         future.add_done_callback(finished)
 
     began = due = loop.time()
+    for _ in range(queued):
+        submit_one(due)
     while (due := due + random.exponential(1 / rate)) < began + length_s:
         if due > loop.time():
             await asyncio.sleep(due - loop.time())
@@ -130,3 +140,94 @@ def under_arrivals(batcher: str, rate: float, length_s: float) -> Any:
         return 1e3 * asyncio.run(main()).p95_s(WARM_UP * length_s)
 
     return p95_ms, p95_ms
+
+
+ROUNDS, TRIES = 5, 3
+"""Turns of direct batches and of arrivals, in as many pairs."""
+
+
+def under_load() -> Iterator[Target]:
+    """A quantised network behind an adaptive batcher, under Poisson arrivals."""
+    process = network()
+    measured, all_of_them = middle([share_of_direct(process) for _ in range(ROUNDS)])
+    case = "INT8 network, arrivals of 120 %: of direct batches"
+    yield Target(case, measured, "", 0.95, True, f"runs of 3 s: {all_of_them}")
+    yield undisturbed(process, "the same, arrivals of 80 %: p95 of its target", 1.0, latency)
+    yield undisturbed(process, "the same, 40 %, cost doubled, 50 batches on: p95", 1.1, doubled)
+
+
+def undisturbed(
+    process: Network, case: str, most: float, measure: Callable[[Network, float], float]
+) -> Target:
+    """A latency of a run during which the machine did not become slower, of a few tries.
+
+    Arrivals are set by what batches cost before: on a machine that then gives less they are too many.
+    """
+    for _ in range(TRIES):
+        before_s = process.direct_s(10)
+        p95_ms = measure(process, before_s)
+        slower = process.direct_s(10) / before_s
+        if slower < 1.1:
+            break
+    note = f"target {4e3 * before_s:.0f} ms, four batches of {BATCH}"
+    if slower >= 1.1:
+        note += f"; the machine became {slower:.1f} times as slow meanwhile"
+    return Target(case, p95_ms / (4e3 * before_s), "", most, False, note)
+
+
+def share_of_direct(process: Network) -> float:
+    """Items a second at saturation over those of full batches just before and just after.
+
+    What else runs on a machine takes a part of either; over a few seconds it takes about the same of both.
+    """
+    before_s = process.direct_s(10)
+    rate = run(process, before_s, 1.2, 3.0, queued=2 * BATCH).rate()
+    return rate * (before_s + process.direct_s(10)) / 2 / BATCH
+
+
+def run(
+    process: Network,
+    direct_s: float,
+    load: float,
+    length_s: float,
+    tick: Callable[[], object] | None = None,
+    queued: int = 0,
+) -> Arrivals:
+    """Arrivals at a share of what full batches give, behind a batcher whose target is four of those."""
+    from vedette.batching import AdaptiveBatcher, BatchConfig
+
+    async def main() -> Arrivals:
+        config = BatchConfig(max_batch_size=BATCH, max_queue_size=100_000)
+        async with AdaptiveBatcher(config, 4e3 * direct_s, process) as batcher:
+            rate = load * BATCH / direct_s
+            return await arrive(batcher.submit, process.item, rate, length_s, tick, queued)
+
+    return asyncio.run(main())
+
+
+def latency(process: Network, direct_s: float) -> float:
+    """The 95th percentile at 80 % load, in milliseconds."""
+    length_s = 8.0
+    return 1e3 * run(process, direct_s, 0.8, length_s).p95_s(WARM_UP * length_s)
+
+
+def doubled(process: Network, direct_s: float) -> float:
+    """The same at 40 %, from fifty batches on after the cost has doubled in the middle of a run."""
+    length_s = 10.0
+    at: list[int] = []
+    back: list[float] = []
+
+    def double() -> None:
+        now = time.monotonic() - began
+        if not at and now >= length_s / 2:
+            process.times = 2
+            at.append(process.batches)
+        if at and not back and process.batches >= at[0] + 50:
+            back.append(now)
+
+    began = time.monotonic()
+    seen = run(process, direct_s, 0.4, length_s, double)
+    process.times = 1
+    # A run on a busy machine may end before there were fifty.
+    after = back[0] if back else 0.9 * length_s
+    return 1e3 * seen.p95_s(after)

@@ -133,7 +133,7 @@ async def litserve(process: Process, size: int) -> AsyncIterator[Submit]:
     api = Api(max_batch_size=size, batch_timeout=WAIT_S)
     api.request_timeout = -1
     requests: queue.Queue[Any] = queue.Queue()
-    arguments = (api, "cpu", 0, requests, Transport(), {}, CallbackRunner([]))
+    arguments: Any = (api, "cpu", 0, requests, Transport(), {}, CallbackRunner([]))
     worker = threading.Thread(target=BatchedLoop(), args=arguments, daemon=True)
     worker.start()
 

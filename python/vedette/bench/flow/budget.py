@@ -1,4 +1,4 @@
-"""CPU over every ten seconds against a budget: ``python -m bench.budget`` draws it.
+"""CPU over every ten seconds against a budget: ``python -m vedette.bench.flow.budget`` draws it alone.
 
 Each job runs in a process of its own, samples its CPU clock twice a second, and is judged after a start of
 two seconds.
@@ -17,6 +17,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from vedette.bench.flow.target import HEADER, Target
+
 WINDOW_S = 10.0
 SETTLE_S = 2.0
 STEP_S = 0.5
@@ -24,10 +26,9 @@ SHARES = (5, 25, 60)
 QUIET_CORES = 0.1
 """What other programs may use of the machine and leave it quiet."""
 TRIES = 3
-ROOT = Path(__file__).parent.parent
 
 
-def python() -> Callable[[], None]:
+def python() -> Callable[[], object]:
     """Work in Python, in slices of a few milliseconds; all threads together use one core at most."""
 
     def work() -> None:
@@ -38,7 +39,7 @@ def python() -> Callable[[], None]:
     return work
 
 
-def synthetic() -> Callable[[], None]:
+def synthetic() -> Callable[[], object]:
     """Native work on every core: a 4K frame made smaller, over and over."""
     import numpy as np
 
@@ -46,21 +47,22 @@ def synthetic() -> Callable[[], None]:
 
     vd.runtime.set_num_threads(1)
     frame = np.random.default_rng(0).integers(0, 255, (2160, 3840, 3), dtype=np.uint8)
-    return lambda: vd.image.resize(frame, (480, 640), antialias=True) is None or None
+    return lambda: vd.image.resize(frame, (480, 640), antialias=True)
 
 
-def ocr() -> Callable[[], None]:
-    """Reading one of the examples, which takes many times what a slice should."""
+def ocr() -> Callable[[], object]:
+    """Reading a part of a drawn page, which takes many times what a slice should."""
     import vedette as vd
+    from vedette.bench.recording import draw, windows
 
     reader = vd.ocr.Reader(threads=1)
-    image = vd.image.load(ROOT / "examples" / "receipt.png")
+    image = draw(windows(1)[0], "10:00")[0][:540, :960].copy()
     # The first reading plans and packs weights, once: a debt that would be paid during the first windows.
     reader.read(image)
-    return lambda: reader.read(image) is None or None
+    return lambda: reader.read(image)
 
 
-JOBS: dict[str, Callable[[], Callable[[], None]]] = {"python": python, "synthetic": synthetic, "ocr": ocr}
+JOBS: dict[str, Callable[[], Callable[[], object]]] = {"python": python, "synthetic": synthetic, "ocr": ocr}
 
 
 def job(kind: str, share: float, seconds: float) -> None:
@@ -101,9 +103,9 @@ def measure(kind: str, share: float, seconds: float, *, compete: bool) -> dict[s
     ]
     began, busy, ours = time.monotonic(), machine_busy_s(), children_s()
     try:
-        command = [sys.executable, "-m", "bench.budget", "--job", kind, "--share", str(share)]
+        command = [sys.executable, "-m", __spec__.name, "--job", kind, "--share", str(share)]
         done = subprocess.run(
-            [*command, "--seconds", str(seconds)], cwd=ROOT, capture_output=True, text=True, check=True
+            [*command, "--seconds", str(seconds)], capture_output=True, text=True, check=True
         )
     finally:
         for rival in rivals:
@@ -159,31 +161,18 @@ def children_s() -> float:
     return times.children_user + times.children_system
 
 
-def plot(records: list[dict[str, Any]], path: Path) -> None:
-    """CPU of each window over time, beside the budgets."""
-    import matplotlib as mpl
-
-    mpl.use("Agg")
-    from matplotlib import pyplot
-
-    figure, axes = pyplot.subplots(figsize=(8, 4.5))
-    for record in records:
-        style = "--" if record["compete"] else "-"
-        label = f"{record['share']:g} %, {record['job']}" + (
-            ", another process busy" if record["compete"] else ""
-        )
-        axes.plot(*zip(*record["windows"], strict=True), style, label=label)
-    for allowed in sorted({record["allowed_cores"] for record in records}):
-        axes.axhspan(0.9 * allowed, 1.1 * allowed, alpha=0.15, color="gray")
-    axes.set(xlabel="seconds", ylabel="cores used over the last 10 s", ylim=(0, None))
-    axes.legend(fontsize=7)
-    figure.tight_layout()
-    figure.savefig(path)
+def target(record: dict[str, Any]) -> Target:
+    """How far off its budget a run was at worst."""
+    off = max(1 - record["least"], record["most"] - 1)
+    beside = ", beside a rival" if record["compete"] else ""
+    said = f"{record['least']:.0%} to {record['most']:.0%} of it{note(record)}"
+    case = f"budget {record['share']:g} %, {record['job']}{beside}: off in 10 s"
+    return Target(case, 100 * off, "%", 10, False, said, more=record)
 
 
 def main() -> None:
     """Measure every share with every job, alone and beside a busy process; draw and tell."""
-    parser = argparse.ArgumentParser(prog="bench.budget", description=__doc__)
+    parser = argparse.ArgumentParser(prog="vedette.bench.flow.budget", description=__doc__)
     parser.add_argument("--job", help=argparse.SUPPRESS)
     parser.add_argument("--share", type=float, help=argparse.SUPPRESS)
     parser.add_argument("--seconds", type=float, default=25.0)
@@ -194,24 +183,18 @@ def main() -> None:
     if chosen.job:
         job(chosen.job, chosen.share, chosen.seconds)
         return
+    from vedette.bench.charts import draw_budgets
+
+    print(HEADER)
     records = []
     for kind in chosen.jobs:
         for share in chosen.shares:
             for compete in (False, True):
                 record = undisturbed(kind, share, chosen.seconds, compete=compete)
                 records.append(record)
-                print(line(record), flush=True)
+                print(target(record).line(), flush=True)
                 # What there is so far: a long run may be broken off.
-                plot(records, chosen.plot)
-
-
-def line(record: dict[str, Any]) -> str:
-    """One row: the least and the most of all windows."""
-    beside = "beside a busy process" if record["compete"] else "alone"
-    return (
-        f"budget {record['share']:g} %, {record['job']}, {beside}: "
-        f"{record['least']:.0%} to {record['most']:.0%} of it in every {WINDOW_S:g} s{note(record)}"
-    )
+                draw_budgets(records, chosen.plot)
 
 
 def note(record: dict[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""Sides of the pairs of ``bench.flow``: the same load through Vedette and through what others use."""
+"""Sides of the pairs of the group flow: the same load through Vedette and through what others use."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from bench.flow_batchers import BATCHERS, Submit, same
+from vedette.bench.flow.batchers import BATCHERS, Submit, same
 
 CLIENTS, CALLS = 64, 100
 SMALL_TASKS = 100_000
 NATIVE_TASKS = 200
 
-# As in bench.worker: the call to time, and what it gives for comparison.
+# As in vedette.bench.worker: the call to time, and what it gives for comparison.
 Side = tuple[Callable[[], Any], Callable[[], Any]]
 
 
