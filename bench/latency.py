@@ -3,8 +3,8 @@
 An X server without a monitor (Xvfb) shows a 1080p page on which a line changes at random moments; ``vedette
 watch screen`` is run on it as a library would, with two threads. What counts is the time from the moment the
 server has drawn the change to the event, after it is safe in the store. ``--blind`` keeps from the watch that
-the server tells of changes, as where none does: then the time to the next look counts too. ``--alone`` has
-the watch yield to nobody, for machines on which other work would have it look less often.
+the server tells of changes, as on Windows and macOS: then the time to the next peek counts too. ``--alone``
+has the watch yield to nobody, for machines on which other work would have it look less often.
 """
 
 from __future__ import annotations

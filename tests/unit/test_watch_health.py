@@ -16,7 +16,7 @@ from vedette.cli import status as status_command
 from vedette.errors import ModelError
 from vedette.ocr import Reader
 from vedette.runtime import Budget
-from vedette.sources import Arrays, Frame, Pushed
+from vedette.sources import Arrays, Frame, Pushed, Source
 from vedette.store import Store
 from vedette.watch import ReadTask, Watcher, WatchOptions
 from vedette.watch.clocks import ClockWatch
@@ -228,6 +228,68 @@ def test_a_source_that_tells_is_looked_at_at_once() -> None:
     pusher.join()
     assert len(told) == 3, "with a look every five seconds alone there would be one"
     assert np.subtract(told, pushed).max() < 2.0
+
+
+class Shown(Source):
+    """A screen that does not tell when it changes."""
+
+    live = True
+    can_be_peeked = True
+
+    def __init__(self) -> None:
+        super().__init__("test")
+        self.value = 0
+        self.looks = 0
+
+    def open(self) -> None:
+        pass
+
+    def read(self, timeout_s: float) -> Frame | None:
+        del timeout_s
+        self.looks += 1
+        return Frame((gray(self.value),), "rgb", self.looks, time.time())
+
+
+def test_a_screen_that_does_not_tell_is_peeked_at() -> None:
+    source = Shown()
+    told: list[float] = []
+    drawn: list[float] = []
+    watcher = Watcher(
+        [source],
+        lambda _: [Levels(lambda _: told.append(time.monotonic()))],
+        options=WatchOptions(rate=0.1, peek_s=0.02),
+    )
+
+    def draw() -> None:
+        for value in (1, 2, 3):
+            time.sleep(0.4)
+            source.value = value
+            drawn.append(time.monotonic())
+        time.sleep(0.4)
+        watcher.stop()
+
+    person = threading.Thread(target=draw)
+    person.start()
+    watcher.run()
+    person.join()
+    assert len(told) == 4, "with a look every ten seconds alone there would be one"
+    assert np.subtract(told[1:], drawn).max() < 5.0
+    (health,) = watcher.status()["sources"]
+    assert health["processed"] == 4
+    assert health["unchanged"] == source.looks - 4
+
+
+@pytest.mark.parametrize("peek_s", [0.0, 0.02])
+def test_a_screen_that_rests_is_looked_at_as_often_as_asked(
+    monkeypatch: pytest.MonkeyPatch, peek_s: float
+) -> None:
+    # No peeks, or a rest that begins at once.
+    monkeypatch.setattr("vedette.watch.watcher._STILL_S", 0.0 if peek_s else 1e9)
+    source = Shown()
+    watcher = Watcher([source], lambda _: [Levels()], options=WatchOptions(rate=0.1, peek_s=peek_s))
+    threading.Timer(1.0, watcher.stop).start()
+    watcher.run()
+    assert source.looks == 1
 
 
 def test_the_live_view_shows_every_owner(tmp_path: Path) -> None:

@@ -44,6 +44,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--quiet", action="store_true", help="write no events to stdout")
     add("--follow", action="store_true", help="wait for images that are put into a folder later")
     add("--rate", metavar="N", type=_rate, default=1.0, help="frames a second of live sources; default: 1")
+    add(
+        "--peek",
+        metavar="TIME",
+        type=duration,
+        default=0.2,
+        help="between looks at screens that do not tell when they change; default: 0.2s; 0s: as --rate says",
+    )
     add("--every", metavar="TIME", type=duration, help="of a video, the time between frames looked at")
     add("--compare", choices=("exact", "luma"), help="by every byte, or by luma against noise")
     watched = parser.add_argument_group("what is looked for")
@@ -140,6 +147,7 @@ def run(chosen: argparse.Namespace) -> int:
         budget=budget,
         options=WatchOptions(
             rate=chosen.rate,
+            peek_s=chosen.peek,
             thumbnail_s=None if chosen.no_thumbnails else 30.0,
             exclude=tuple(chosen.exclude),
         ),

@@ -37,6 +37,7 @@ class Screen(Source):
     """
 
     live = True
+    can_be_peeked = True
 
     def __init__(
         self,

@@ -27,12 +27,16 @@ class Source(ABC):
         Whether frames pass whether or not they are read: then the latest counts, else every one.
     comparison
         ``exact`` where equal pictures have equal pixels, ``luma`` where there is noise.
+    can_be_peeked
+        Whether a live source that does not tell of changes can be looked at for so little that it may be done
+        several times a second.
     dropped
         Frames that passed unread, by cause.
     """
 
     name: str
     live: bool = False
+    can_be_peeked: bool = False
     comparison: Literal["exact", "luma"] = "exact"
 
     def __init__(self, name: str) -> None:

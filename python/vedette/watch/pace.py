@@ -42,6 +42,10 @@ class Pace:
         lacking = max(0.0, 1.0 - self._hurries) * self.interval_s
         return max(lacking, self._looked + _ALWAYS_S - now, 0.0)
 
+    def looked_in_s(self, interval_s: float, now: float) -> float:
+        """Seconds until so much time has passed since the last look."""
+        return max(0.0, self._looked + interval_s - now)
+
     def late(self, now: float) -> bool:
         """Whether a look is overdue: the one before took too long."""
         return now > self._due + 0.1 * self.interval_s

@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from vedette import memory
@@ -45,6 +45,9 @@ _REOPEN_S = (0.25, 30.0)
 
 _TICK_S = 1.0
 
+_STILL_S = 30.0
+"""After so long without a change a source is no longer peeked at."""
+
 
 @dataclass(frozen=True, slots=True)
 class WatchOptions:
@@ -57,8 +60,11 @@ class WatchOptions:
         changes is looked at when it does, as long as that is not more often for seconds on end.
     refresh_s
         After so long a frame is processed as a whole even if nothing changed; None for an hour where frames
-        are
-        compared exactly and five minutes where they are not.
+        are compared exactly and five minutes where they are not.
+    peek_s
+        A source that can be peeked at but does not tell of changes, as a screen of Windows or macOS, is
+        looked at after so long, as if it had told of what is found then; where nothing was found for half a
+        minute, as often as ``rate`` says. 0 to do that at all times.
     stall_s
         After so long without a frame, or with one, a source is reported as stalled.
     thumbnail_s
@@ -69,6 +75,7 @@ class WatchOptions:
 
     rate: float = 1.0
     refresh_s: float | None = None
+    peek_s: float = 0.2
     stall_s: float = 60.0
     thumbnail_s: float | None = 30.0
     exclude: tuple[Rectangle, ...] = ()
@@ -85,6 +92,7 @@ class _Watched:
     trimmed: bool = False
     refreshed: float = -1e9
     pictured: float = -1e9
+    changed: float = field(default_factory=time.monotonic)
 
     def is_late(self, now: float) -> bool:
         """Whether it is to be looked at again while a frame is still being looked at."""
@@ -375,11 +383,20 @@ class Watcher:
             if told:
                 break
             if told is None:
-                self._stopping.wait(wait_s)
+                peek_s = self._peek_in_s(watched, now)
+                if not self._stopping.wait(min(wait_s, peek_s)) and peek_s < wait_s:
+                    break
         else:
             return False
         watched.source.count_dropped("busy", pace.look(time.monotonic()))
         return True
+
+    def _peek_in_s(self, watched: _Watched, now: float) -> float:
+        """Seconds until a source that does not tell of changes is looked at ahead of time."""
+        wanted = self.options.peek_s > 0 and watched.source.can_be_peeked
+        if not wanted or now - watched.changed >= _STILL_S:
+            return float("inf")
+        return watched.pace.looked_in_s(self.options.peek_s / self.governor.step.rate, now)
 
     def _open_again(self, watched: _Watched, error: SourceError) -> None:
         """Try until the source is back or the watch ends, as after a screen has changed its size."""
@@ -409,6 +426,8 @@ class Watcher:
         if change is None and not refresh:
             health.unchanged += 1
             return
+        if change is not None:
+            watched.changed = now
         if refresh:
             change = None
             watched.refreshed = now
