@@ -115,6 +115,23 @@ macro_rules! common {
             pub fn row_len(&self) -> usize {
                 self.shape[1] * self.shape[2]
             }
+            /// Whether each row starts where the one before it would have its next pixel.
+            pub fn has_joined_rows(&self) -> bool {
+                self.strides[0] == self.shape[1] as isize * self.strides[1]
+            }
+            /// The rows `range` as one row of all their pixels.
+            ///
+            /// # Panics
+            /// Outside the frame, or where there are gaps [between rows](Self::has_joined_rows).
+            #[must_use]
+            pub fn joined(&self, range: std::ops::Range<usize>) -> Self {
+                assert!(self.has_joined_rows() && range.start <= range.end && range.end <= self.shape[0]);
+                let mut joined = *self;
+                let offset = range.start as isize * self.strides[0];
+                joined.pointer = self.pointer.wrapping_offset(offset);
+                joined.shape[..2].copy_from_slice(&[1, range.len() * self.shape[1]]);
+                joined
+            }
         }
     };
 }

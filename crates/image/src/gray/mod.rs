@@ -88,7 +88,11 @@ pub fn to_gray<T: Luma>(
         return;
     }
     let grain = GRAIN / image.row_len() + 1;
+    let joined = image.has_joined_rows() && out.has_joined_rows();
     pool.run_ranges(out.height(), grain, 1, |range| {
+        // Without gaps there is one end to take care of instead of one a row.
+        let (image, out, range) =
+            if joined { (image.joined(range.clone()), out.joined(range), 0..1) } else { (image, out, range) };
         let (mut scratch, mut target) = (Vec::new(), Vec::new());
         for y in range {
             // SAFETY: the ranges are disjoint, so this row is this thread's alone.
@@ -118,11 +122,15 @@ fn gray_row<T: Luma>(
         let [_, pixel, channel] = image.strides();
         let reversed = channel == -1;
         if (pixel == 3 || pixel == 4) && (channel == 1 || reversed) {
+            let step = pixel as usize;
+            // Behind the colours of the last pixel only an alpha that belongs to the image is known to be there.
+            let last = if image.channels() == step && !reversed { step } else { 3 };
+            let bytes = (out.len() - 1) * step + last;
             // SAFETY: T is u8; the first byte of a pixel is its first or, reversed, its third channel, and all pixels
-            // but the last have `pixel` bytes of their own.
+            // but the last have `step` bytes of their own.
             unsafe {
                 let first = image.row_ptr(y).cast::<u8>().wrapping_offset(if reversed { -2 } else { 0 });
-                x86::gray(isa, first, pixel as usize, reversed, weights, out.len(), out.as_mut_ptr().cast());
+                x86::gray(isa, (first, bytes), step, reversed, weights, out.len(), out.as_mut_ptr().cast());
             }
             return;
         }
@@ -158,6 +166,7 @@ mod tests {
             (0, 4, [row, 4, 1]),
             (0, 3, [row, 4, 1]),
             (2, 3, [row, 4, -1]),
+            (3, 4, [row, 4, -1]),
             (0, 3, [row, 3, 1]),
             (2, 3, [row, 3, -1]),
             (row - 4, 4, [row, -4, 1]),

@@ -1,7 +1,7 @@
 //! Luma in whole registers.
 
 use super::Weights;
-use crate::registers::Registers;
+use crate::registers::{Registers, prefetch};
 use vedette_simd::{Avx2, Avx512, Isa, Level, call_avx2, call_avx512};
 
 /// Byte shuffles of a 128-bit lane of four pixels of `STEP` bytes: first and third byte as 16-bit values side by side,
@@ -41,14 +41,14 @@ fn pairs(weights: Weights, reversed: bool) -> [i32; 2] {
     [first | third << 16, (green - green / 2) | (green / 2) << 16]
 }
 
-/// The luma of `width` pixels from `row` on.
+/// The luma of `width` pixels of `step` (3 or 4) bytes.
 ///
 /// # Safety
-/// `isa` is AVX2 or better. All but the last of the pixels have `step` (3 or 4) readable bytes, the last has 3; `out` is
-/// writable for `width` bytes. The weights have at most 16 bits.
+/// `isa` is AVX2 or better. As many bytes as are given with `row` are readable, and they hold at least the colours of every
+/// pixel; `out` is writable for `width` bytes. The weights have at most 16 bits.
 pub unsafe fn gray(
     isa: Isa,
-    row: *const u8,
+    row: (*const u8, usize),
     step: usize,
     reversed: bool,
     weights: Weights,
@@ -86,7 +86,7 @@ const TAIL: usize = 64 + 32;
 /// As [`gray`], reached at the level of `R`.
 #[inline(always)]
 unsafe fn rows<R: Registers, const STEP: usize>(
-    row: *const u8,
+    (row, bytes): (*const u8, usize),
     pairs: [i32; 2],
     weights: Weights,
     width: usize,
@@ -94,7 +94,6 @@ unsafe fn rows<R: Registers, const STEP: usize>(
 ) {
     // SAFETY: the readable bytes are the caller's promise; the copies hold whole blocks.
     unsafe {
-        let bytes = (width * STEP).saturating_sub(STEP - 3);
         let done = blocks::<R, STEP>(row, pairs, weights, width, bytes, out);
         if done == width {
             return;
@@ -133,6 +132,7 @@ unsafe fn blocks<R: Registers, const STEP: usize>(
     let beyond = (4 - STEP) * 4 * lanes;
     let mut x = 0;
     while x + block <= width && (x + block) * STEP + beyond <= bytes {
+        prefetch(row.wrapping_add(x * STEP), block * STEP);
         let mut sums = [half; 4];
         for (i, sum) in sums.iter_mut().enumerate() {
             // SAFETY: the condition above leaves a register from the last of these on.
