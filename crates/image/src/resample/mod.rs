@@ -16,6 +16,7 @@ mod nearest;
 mod plan;
 mod scalar;
 mod taps;
+mod turned;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 

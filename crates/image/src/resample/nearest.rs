@@ -1,7 +1,7 @@
 //! Nearest sampling: pixels are copied, whatever they hold.
 
 use super::image::split_rows;
-use super::{Sampling, Taps};
+use super::{Sampling, Taps, turned};
 use crate::{Frame, FrameMut, Sample};
 use vedette_runtime::ThreadPool;
 
@@ -42,19 +42,11 @@ fn pick<T: Sample, const C: usize>(source: &[T], columns: &[usize], out: &mut [T
 
 /// Copies an image to one of the same shape.
 fn copy<T: Sample>(image: Frame<'_, T>, out: FrameMut<'_, T>, pool: &ThreadPool) {
-    let [row, pixel, channel] = image.strides();
-    let transposed = row.unsigned_abs() < pixel.unsigned_abs() && channel == size_of::<T>() as isize;
+    let turned = turned::is_turned(&image) && out.has_packed_rows();
     split_rows(&image, &out, pool, |range| {
-        if transposed && out.has_packed_rows() {
+        if turned {
             // SAFETY: the ranges are disjoint, so these rows are this thread's alone.
-            unsafe {
-                match image.channels() {
-                    1 => copy_tiles::<T, 1>(&image, &out, range),
-                    2 => copy_tiles::<T, 2>(&image, &out, range),
-                    3 => copy_tiles::<T, 3>(&image, &out, range),
-                    _ => copy_tiles::<T, 4>(&image, &out, range),
-                }
-            }
+            unsafe { turned::copy(&image, &out, range) }
             return;
         }
         let (mut scratch, mut target) = (Vec::new(), Vec::new());
@@ -64,33 +56,4 @@ fn copy<T: Sample>(image: Frame<'_, T>, out: FrameMut<'_, T>, pool: &ThreadPool)
             unsafe { out.write_row(y, &mut target, |row| row.copy_from_slice(source)) }
         }
     });
-}
-
-/// Rows and columns of a square that stays in the first cache on both sides.
-const TILE: usize = 32;
-
-/// Copies rows of an image whose columns lie together, square by square.
-///
-/// # Safety
-/// Pixels of `C` elements, without gaps in the image's and in the rows of `out`, which no other thread writes.
-unsafe fn copy_tiles<T: Sample, const C: usize>(
-    image: &Frame<'_, T>,
-    out: &FrameMut<'_, T>,
-    range: std::ops::Range<usize>,
-) {
-    let [_, step, _] = image.strides();
-    for top in range.clone().step_by(TILE) {
-        for left in (0..image.width()).step_by(TILE) {
-            for y in top..(top + TILE).min(range.end) {
-                let (from, to) = (image.row_ptr(y).cast::<u8>(), out.row_ptr(y));
-                for x in left..(left + TILE).min(image.width()) {
-                    // SAFETY: within both images, whose pixels are whole.
-                    unsafe {
-                        let pixel = from.offset(x as isize * step).cast::<[T; C]>().read_unaligned();
-                        to.add(x * C).cast::<[T; C]>().write_unaligned(pixel);
-                    }
-                }
-            }
-        }
-    }
 }
