@@ -99,8 +99,9 @@ fn cycle(pool: &BufferPool, cycles: usize) {
 #[test]
 fn a_million_cycles_over_eight_threads_lose_nothing() {
     let _alone = alone();
-    // Instrumented runs are a hundred times slower and ask for fewer.
-    let cycles = std::env::var("VEDETTE_TEST_CYCLES").map_or(1_000_000, |text| text.parse().unwrap());
+    // Instrumented runs are a hundred times slower and ask for fewer; what they hold is their tool's rather than ours.
+    let asked = std::env::var("VEDETTE_TEST_CYCLES").ok();
+    let cycles = asked.as_ref().map_or(1_000_000, |text| text.parse().unwrap());
     for debug in [false, true] {
         let pool = BufferPool::new(Options { debug, ..Options::default() });
         // The threads' heaps are made in the first round and stay.
@@ -108,7 +109,7 @@ fn a_million_cycles_over_eight_threads_lose_nothing() {
         let before = resident();
         cycle(&pool, if debug { cycles / 10 } else { cycles });
         assert!(pool.violations().is_empty());
-        if let (Some(before), Some(after)) = (before, resident()) {
+        if let (Some(before), Some(after), None) = (before, resident(), &asked) {
             // The C library's own heaps come and go by a few megabytes; the blocks that passed are a thousand times more.
             assert!(after < before + (8 << 20), "{before} resident bytes became {after}");
         }
