@@ -215,6 +215,27 @@ def test_what_is_saved_is_loaded_again(suffix: str, tmp_path: Path) -> None:
         assert opened.size == (53, 37)
 
 
+@pytest.mark.parametrize("kind", ["png", "jpg", "webp", "bmp", "tiff"])
+def test_files_are_encoded_into_the_pool(kind: str) -> None:
+    pool = vedette.memory.default_pool()
+    random = np.random.default_rng(0).integers(0, 256, (301, 403, 3), dtype=np.uint8)
+    for pixels in (np.asarray(picture())[::-1], random, random[..., 0]):
+        before = pool.stats().current_bytes
+        encoded = images.encode(pixels, kind, quality=95)
+        assert pool.stats().current_bytes > before
+        with Image.open(io.BytesIO(encoded)) as opened:
+            theirs = np.asarray(opened.convert("RGB"))
+        difference = np.abs(theirs.astype(int) - images.to_rgb(pixels))
+        # Quality 95 on noise, the worst case.
+        assert difference.mean() < (30 if kind == "jpg" else 1e-9)
+        loaded = images.load(encoded)
+        assert np.abs(loaded.astype(int) - theirs).max() < (4 if kind == "jpg" else 1e-9)
+        del encoded, loaded
+        assert pool.stats().current_bytes == before
+    with pytest.raises(ImageError, match="names no known format"):
+        images.encode(random, "gif")
+
+
 def test_saving_fails_clearly(tmp_path: Path) -> None:
     pixels = np.asarray(picture())
     with pytest.raises(ImageError, match="names no known format"):

@@ -123,14 +123,14 @@ pub fn composite<'py>(
     to_python(py, pixels)
 }
 
-/// Encodes RGB pixels in the format of a file extension.
+/// Encodes RGB pixels in the format of a file extension, as an array of bytes.
 #[pyfunction]
 pub fn encode_image<'py>(
     py: Python<'py>,
     image: PyReadonlyArray3<'py, u8>,
     extension: &str,
     quality: u8,
-) -> PyResult<Bound<'py, PyBytes>> {
+) -> PyResult<Bound<'py, PyAny>> {
     view(py, &image)?;
     let Some(format) = Format::from_extension(extension, quality) else {
         return Err(image_error(
@@ -143,12 +143,13 @@ pub fn encode_image<'py>(
     };
     let array = image.as_array();
     let (height, width, _) = array.dim();
-    let bytes = compute(py, || {
+    let encoded = compute(py, || {
         let packed = array.as_standard_layout();
         codec::encode(packed.as_slice().unwrap_or_default(), height, width, format)
     })?
     .map_err(|error| image_error(py, &error))?;
-    Ok(PyBytes::new(py, &bytes))
+    let (block, len) = encoded.into_parts();
+    leased(py, block, numpy::dtype::<u8>(py), vec![len as numpy::npyffi::npy_intp])
 }
 
 fn oriented(image: ImageView<'_>, bgr: bool) -> ImageView<'_> {

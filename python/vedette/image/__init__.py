@@ -26,7 +26,7 @@ ultralytics   as opencv; a letterbox is rounded in its way and filled with 114, 
 
 from __future__ import annotations
 
-from vedette.image.files import Background, load, save, to_rgb
+from vedette.image.files import Background, encode, load, save, to_rgb
 from vedette.image.operations import (
     absdiff,
     box_blur,
@@ -57,6 +57,7 @@ __all__ = [
     "box_blur",
     "convert",
     "crop",
+    "encode",
     "flip",
     "gaussian_blur",
     "histogram",

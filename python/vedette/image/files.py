@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from vedette import _native
 from vedette.errors import ImageError, InputError
 
-__all__ = ["Background", "load", "save", "to_rgb"]
+__all__ = ["Background", "encode", "load", "save", "to_rgb"]
 
 Background: TypeAlias = tuple[int, int, int] | Literal["contrast"]
 """What shows through transparent pixels: a colour, or white or black, whichever contrasts with the rest."""
@@ -21,7 +21,7 @@ WHITE = (255, 255, 255)
 
 
 def load(
-    source: str | os.PathLike[str] | bytes | bytearray | memoryview,
+    source: str | os.PathLike[str] | bytes | bytearray | memoryview | NDArray[np.uint8],
     *,
     background: Background = WHITE,
     shrink: Literal[1, 2, 4, 8] = 1,
@@ -51,13 +51,43 @@ def load(
         its header tells before anything is allocated.
     """
     color = _color(background)
-    if isinstance(source, bytes | bytearray | memoryview):
+    if isinstance(source, bytes | bytearray | memoryview | np.ndarray):
         return _native.decode_image(bytes(source), color, shrink)
     path = os.fspath(source)
     try:
         return _native.decode_image_file(path, color, shrink)
     except ImageError as error:
         raise ImageError(f"{path}: {error}") from None
+
+
+def encode(
+    image: Any,
+    format: Literal["png", "jpg", "jpeg", "webp", "bmp", "tif", "tiff"],
+    *,
+    quality: int = 92,
+) -> NDArray[np.uint8]:
+    """The bytes of a file that holds an image.
+
+    Parameters
+    ----------
+    image
+        As :func:`to_rgb` takes it.
+    format
+        Of these, ``jpg`` alone loses anything.
+    quality
+        Of JPEG, 1 to 100.
+
+    Returns
+    -------
+    A uint8 array of one axis over a block of :func:`vedette.memory.default_pool`, which goes back when the
+    last view of the array dies. It offers the buffer protocol, so files, sockets and :func:`load` take it.
+
+    Raises
+    ------
+    ImageError
+        The format is not known.
+    """
+    return _native.encode_image(to_rgb(image), format.lower(), quality)
 
 
 def save(path: str | os.PathLike[str], image: NDArray[np.uint8], *, quality: int = 92) -> None:
@@ -80,7 +110,7 @@ def save(path: str | os.PathLike[str], image: NDArray[np.uint8], *, quality: int
     target = Path(path)
     try:
         encoded = _native.encode_image(to_rgb(image), target.suffix.lower().lstrip("."), quality)
-        target.write_bytes(encoded)
+        target.write_bytes(encoded.data)
     except ImageError as error:
         raise ImageError(f"{target}: {error}") from None
     except OSError as error:

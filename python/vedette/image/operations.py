@@ -110,7 +110,7 @@ def threshold_otsu(gray: Any, *, maximum: float = 255, out: Any = None) -> tuple
 
 def threshold_adaptive(
     gray: Any,
-    size: int,
+    size: int = 11,
     *,
     method: Literal["mean", "gaussian"] = "mean",
     offset: float = 0,
@@ -122,7 +122,7 @@ def threshold_adaptive(
     Parameters
     ----------
     size
-        Odd.
+        Odd; a few times as wide as the strokes to be kept.
     method
         A plain mean, or one weighted by a Gaussian (``cv2.adaptiveThreshold``; the border repeats).
     """

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from vedette import _native, image
+from vedette import image
 from vedette.store.records import Box
 
 _WIDTH = 320
@@ -24,4 +24,4 @@ def thumbnail(pixels: NDArray[np.uint8], hidden: Sequence[Box] = ()) -> tuple[tu
         for left, top, right, bottom in hidden:
             pixels[max(0, int(top)) : int(bottom) + 2, max(0, int(left)) : int(right) + 2] = 0
     small = image.resize(np.ascontiguousarray(pixels), size, filter="area")
-    return size, _native.encode_image(small, "jpg", _QUALITY)
+    return size, image.encode(small, "jpg", quality=_QUALITY).tobytes()

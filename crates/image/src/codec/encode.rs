@@ -1,9 +1,10 @@
+use super::growing::Growing;
 use crate::ImageError;
 use image::codecs::{
     bmp::BmpEncoder, jpeg::JpegEncoder, png::PngEncoder, tiff::TiffEncoder, webp::WebPEncoder,
 };
 use image::{ExtendedColorType, ImageEncoder};
-use std::io::Cursor;
+use vedette_memory::Lease;
 
 /// A format to write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,17 +45,42 @@ impl Format {
     }
 }
 
+/// The bytes of a file, in a block of the process's pool.
+#[derive(Debug)]
+pub struct Encoded {
+    block: Lease,
+    len: usize,
+}
+
+impl Encoded {
+    /// The block, and how many of its bytes are the file's.
+    pub fn into_parts(self) -> (Lease, usize) {
+        (self.block, self.len)
+    }
+
+    /// The bytes.
+    pub fn bytes(&self) -> &[u8] {
+        &self.block[..self.len]
+    }
+}
+
 /// Encodes interleaved RGB pixels.
 ///
 /// # Panics
 /// Where the slice is not `height * width * 3` long.
-pub fn encode(pixels: &[u8], height: usize, width: usize, format: Format) -> Result<Vec<u8>, ImageError> {
+pub fn encode(pixels: &[u8], height: usize, width: usize, format: Format) -> Result<Encoded, ImageError> {
     assert_eq!(pixels.len(), height * width * 3);
     let failed = |reason: String| ImageError::Encoding { format: format.name(), reason };
     let (Ok(rows), Ok(columns)) = (u32::try_from(height), u32::try_from(width)) else {
         return Err(failed(format!("{height} x {width} pixels")));
     };
-    let mut bytes = Vec::new();
+    // Photographs shrink to a tenth as JPEG and to a half as PNG; what is not compressed has a header besides.
+    let expected = match format {
+        Format::Jpeg(_) => pixels.len() / 8,
+        Format::Png | Format::WebP => pixels.len() / 2,
+        Format::Bmp | Format::Tiff => pixels.len(),
+    };
+    let mut bytes = Growing::with_capacity(expected + 1024).map_err(|error| failed(error.to_string()))?;
     let rgb = ExtendedColorType::Rgb8;
     match format {
         Format::Png => PngEncoder::new(&mut bytes).write_image(pixels, columns, rows, rgb),
@@ -63,8 +89,9 @@ pub fn encode(pixels: &[u8], height: usize, width: usize, format: Format) -> Res
         }
         Format::WebP => WebPEncoder::new_lossless(&mut bytes).write_image(pixels, columns, rows, rgb),
         Format::Bmp => BmpEncoder::new(&mut bytes).write_image(pixels, columns, rows, rgb),
-        Format::Tiff => TiffEncoder::new(Cursor::new(&mut bytes)).write_image(pixels, columns, rows, rgb),
+        Format::Tiff => TiffEncoder::new(&mut bytes).write_image(pixels, columns, rows, rgb),
     }
     .map_err(|error| failed(error.to_string()))?;
-    Ok(bytes)
+    let (block, len) = bytes.finish();
+    Ok(Encoded { block, len })
 }

@@ -2,8 +2,9 @@
 
 mod decode;
 mod encode;
+mod growing;
 mod jpeg;
 mod tiff;
 
 pub use decode::{Background, MAX_FILE_BYTES, MAX_PIXELS, Pixels, Shrink, composite, decode, decode_file};
-pub use encode::{Format, encode};
+pub use encode::{Encoded, Format, encode};
