@@ -19,13 +19,14 @@ metrics/.
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import tempfile
 import zipfile
 from pathlib import Path
 from typing import Any
 
-from bench import import_time, model, ocr, quantize
+from bench import crates, import_time, model, ocr, quantize
 from bench.wheel import build
 from vedette import bench
 from vedette.bench.charts import draw
@@ -63,6 +64,10 @@ def main() -> None:
             case _:
                 if group in bench.GROUPS:
                     header, rows = bench.run(group, chosen.threads, chosen.pairs)
+                    if group == "image":
+                        rows = itertools.chain(rows, crates.resizing())
+                    elif group == "memory":
+                        rows = itertools.chain(rows, crates.blocks())
                 else:
                     source = {"model": model, "quantize": quantize, "ocr": ocr}[group]
                     header, rows = HEADER, source.run(chosen.threads, chosen.pairs)

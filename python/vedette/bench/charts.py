@@ -8,17 +8,21 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
+Bar = tuple[str, float, float | None, float | None]
+"""A case, its speedup, the one aimed at, and the one that memory or arithmetic would allow."""
+
 
 def draw(records: list[dict[str, Any]], folder: Path) -> list[Path]:
     """Write ``GROUP-threads-N.svg`` for every group and number of threads among the records, ``watch.svg``
     and ``budget.svg``; their paths.
     """
-    sets: dict[tuple[str, int], list[tuple[str, float]]] = defaultdict(list)
+    sets: dict[tuple[str, int], list[Bar]] = defaultdict(list)
     for record in records:
         speedup = record.get("speedup") or (1 / record["wall_ratio"] if record.get("wall_ratio") else None)
         if speedup is not None:
             name = f"{record['case']} ({record['peer']})"
-            sets[record["group"], record["threads"]].append((name, speedup))
+            bar = (name, speedup, record.get("target"), record.get("ceiling"))
+            sets[record["group"], record["threads"]].append(bar)
     folder.mkdir(parents=True, exist_ok=True)
     watches = [record for record in records if record["group"] == "watch"]
     budgets = [record for record in records if "allowed_cores" in record]
@@ -29,12 +33,21 @@ def draw(records: list[dict[str, Any]], folder: Path) -> list[Path]:
     ]
 
 
-def _bars(group: str, threads: int, bars: list[tuple[str, float]], folder: Path) -> Path:
+def _bars(group: str, threads: int, bars: list[Bar], folder: Path) -> Path:
     figure = Figure(figsize=(9, 1.2 + 0.32 * len(bars)), layout="constrained")
     axes = figure.subplots()
-    names, speedups = zip(*reversed(bars), strict=True)
+    names, speedups, targets, ceilings = zip(*reversed(bars), strict=True)
     colors = ["#2a7f62" if speedup >= 1 else "#b0413e" for speedup in speedups]
     drawn = axes.barh(range(len(names)), speedups, color=colors)
+    for values, marker, label in ((targets, "D", "target"), (ceilings, "|", "ceiling")):
+        places = [(value, row) for row, value in enumerate(values) if value]
+        if places:
+            x, y = zip(*places, strict=True)
+            axes.scatter(
+                x, y, marker=marker, s=60 if marker == "|" else 18, color="black", zorder=3, label=label
+            )
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(fontsize=8, loc="lower right")
     axes.bar_label(drawn, labels=[f"{speedup:.2f}" for speedup in speedups], padding=3, fontsize=8)
     axes.set_yticks(range(len(names)), names, fontsize=8)
     axes.axvline(1, color="black", linewidth=0.8)

@@ -32,7 +32,10 @@ class Times:
 
 @dataclass(frozen=True)
 class Record:
-    """One comparison. A ratio is Vedette's time over the peer's, the median over pairs."""
+    """One comparison. A ratio is Vedette's time over the peer's, the median over pairs.
+
+    ``cpu_target`` is the most that is wanted of the CPU ratio.
+    """
 
     group: str
     case: str
@@ -44,6 +47,7 @@ class Record:
     wall_ratio: float
     cpu_ratio: float
     agreement: str
+    cpu_target: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON."""
@@ -55,9 +59,13 @@ class Record:
         wall = f"{ours.wall_median * 1e3:.1f} / {theirs.wall_median * 1e3:.1f}"
         cpu = f"{ours.cpu_median * 1e3:.1f} / {theirs.cpu_median * 1e3:.1f}"
         peak = f"{ours.peak_mb:.0f} / {theirs.peak_mb:.0f}"
+        notes = self.agreement
+        if self.cpu_target is not None:
+            met = "met" if self.cpu_ratio <= self.cpu_target else "missed"
+            notes += f"; CPU at most {self.cpu_target:g}: {met}"
         return (
             f"{self.case:30}{self.threads:8}{wall:>20}{self.wall_ratio:7.2f}{cpu:>20}"
-            f"{self.cpu_ratio:7.2f}{peak:>13}  {self.agreement}"
+            f"{self.cpu_ratio:7.2f}{peak:>13}  {notes}"
         )
 
 

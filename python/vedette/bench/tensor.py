@@ -12,6 +12,7 @@ from __future__ import annotations
 import statistics
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -89,6 +90,7 @@ def product(size: int, dtype: str, threads: int, pairs: int, rate: float) -> Mea
         statistics.median(b / a for a, b in samples),
         size**3 / rate,
         levels,
+        target=0.9 if dtype == "float32" else None,
     )
 
 
@@ -129,6 +131,7 @@ def small_product(size: int) -> Case:
         lambda isa: _native.matmul(a, b, out, 1, isa),
         lambda: np.matmul(a, b, out=other),
         0.0,
+        target=1,
     )
 
 
@@ -146,23 +149,14 @@ def repeated(case: Case, pairs: int, speed: float, floor_ms: float | None) -> Me
 
         return calls
 
-    found = measure(
-        Case(case.name, case.peer, often(case.ours), often(case.theirs), case.megabytes * count),
-        1,
-        pairs,
-        speed,
-        "tensor",
-    )
-    return Measured(
-        "tensor",
-        found.case,
-        found.peer,
-        1,
-        found.ours_ms / count,
-        found.peer_ms / count,
-        found.speedup,
-        found.floor_ms / count if floor_ms is None else floor_ms,
-        {isa: ms / count for isa, ms in found.levels_ms.items()},
+    many = replace(case, ours=often(case.ours), theirs=often(case.theirs), megabytes=case.megabytes * count)
+    found = measure(many, 1, pairs, speed, "tensor")
+    return replace(
+        found,
+        ours_ms=found.ours_ms / count,
+        peer_ms=found.peer_ms / count,
+        floor_ms=found.floor_ms / count if floor_ms is None else floor_ms,
+        levels_ms={isa: ms / count for isa, ms in found.levels_ms.items()},
     )
 
 
@@ -241,16 +235,14 @@ def two_threads(pairs: int, rate: float) -> Measured:
         work(0)
         work(1)
 
-    case = Case(f"{2 * count} matmuls of 512, two Python threads", "one", lambda _: together(), in_turn, 0.0)
-    found = measure(case, 2, max(5, pairs // 2), 1.0, "tensor")
-    return Measured(
-        "tensor",
-        found.case,
-        found.peer,
-        2,
-        found.ours_ms,
-        found.peer_ms,
-        found.speedup,
-        2 * count * size**3 / rate,
-        {},
+    case = Case(
+        f"{2 * count} matmuls of 512, two Python threads",
+        "one",
+        lambda _: together(),
+        in_turn,
+        0.0,
+        levels=False,
+        target=1.9,
     )
+    found = measure(case, 2, max(5, pairs // 2), 1.0, "tensor")
+    return replace(found, floor_ms=2 * count * size**3 / rate)

@@ -13,7 +13,10 @@ import numpy as np
 
 from vedette import runtime
 
-HEADER = f"{'case':42}{'threads':>8}{'ours ms':>9}{'peer ms':>9}{'speedup':>9}{'floor ms':>10}  peer; levels"
+HEADER = (
+    f"{'case':42}{'threads':>8}{'ours ms':>9}{'peer ms':>9}{'speedup':>9}{'target':>12}{'floor ms':>10}"
+    f"{'ceiling':>9}  peer; levels"
+)
 
 
 @dataclass(frozen=True)
@@ -21,6 +24,7 @@ class Case:
     """One operation: ours at a level, the peer's, and the megabytes that must move.
 
     ``in_cache`` says that they stay in a core's own cache; ``levels`` is False where there is only one.
+    ``target`` is the least speedup that is wanted, ``limit_ms`` the most time.
     """
 
     name: str
@@ -30,11 +34,16 @@ class Case:
     megabytes: float
     in_cache: bool = False
     levels: bool = True
+    target: float | None = None
+    limit_ms: float | None = None
 
 
 @dataclass(frozen=True)
 class Measured:
-    """Medians in milliseconds; ``speedup`` is the peer's time over ours, the median over pairs."""
+    """Medians in milliseconds; ``speedup`` is the peer's time over ours, the median over pairs.
+
+    ``floor_ms`` is what memory or arithmetic allow at best, zero where nobody knows.
+    """
 
     group: str
     case: str
@@ -45,17 +54,37 @@ class Measured:
     speedup: float
     floor_ms: float
     levels_ms: dict[str, float]
+    target: float | None = None
+    limit_ms: float | None = None
+
+    @property
+    def ceiling(self) -> float | None:
+        """The speedup at the floor: no code is faster than that beside this peer on this machine."""
+        return self.peer_ms / self.floor_ms if self.floor_ms else None
+
+    @property
+    def met(self) -> bool | None:
+        """Whether the target was reached, where there is one."""
+        if self.limit_ms is not None:
+            return self.ours_ms <= self.limit_ms
+        return None if self.target is None else self.speedup >= self.target
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON."""
-        return asdict(self)
+        return asdict(self) | {"ceiling": self.ceiling, "met": self.met}
 
     def line(self) -> str:
         """One row of the table."""
         levels = ", ".join(f"{isa} {ms:.3f}" for isa, ms in self.levels_ms.items())
+        wanted = f"{self.target:.1f}" if self.target is not None else ""
+        if self.limit_ms is not None:
+            wanted = f"{self.limit_ms:g} ms"
+        if self.met is not None:
+            wanted += " met" if self.met else " missed"
+        ceiling = f"{self.ceiling:.2f}" if self.ceiling else ""
         return (
             f"{self.case:42}{self.threads:8}{self.ours_ms:9.3f}{self.peer_ms:9.3f}"
-            f"{self.speedup:9.2f}{self.floor_ms:10.3f}  {self.peer}; {levels}"
+            f"{self.speedup:9.2f}{wanted:>12}{self.floor_ms:10.3f}{ceiling:>9}  {self.peer}; {levels}"
         )
 
 
@@ -115,4 +144,6 @@ def measure(case: Case, threads: int, pairs: int, speed: float, group: str) -> M
         statistics.median(b / a for a, b in samples),
         case.megabytes / (copy_speed(IN_CACHE) if case.in_cache else speed),
         levels,
+        case.target,
+        case.limit_ms,
     )
