@@ -10,8 +10,6 @@ has the watch yield to nobody, for machines on which other work would have it lo
 from __future__ import annotations
 
 import argparse
-import os
-import subprocess
 import tempfile
 import threading
 import time
@@ -19,11 +17,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import xcffib
-from numpy.typing import NDArray
-from xcffib import xproto
 
-from vedette.bench.recording import SIZE, draw, windows
+from vedette.bench.display import Monitor, server
+from vedette.bench.recording import draw, windows
 from vedette.ocr import Reader
 from vedette.runtime.target import CpuPressure
 from vedette.sources.screen import Screen
@@ -31,34 +27,6 @@ from vedette.store import Store
 from vedette.watch import Event, ReadTask, Watcher, WatchOptions
 
 FIRST_S = 8.0
-BAND = 16
-"""Rows sent at once: a request holds 256 KB."""
-
-
-class Monitor:
-    """What the X server shows."""
-
-    def __init__(self) -> None:
-        self._connection = xcffib.Connection()
-        self._screen = self._connection.get_setup().roots[0]
-        self._context = self._connection.generate_id()
-        self._connection.core.CreateGC(self._context, self._screen.root, 0, [])
-        self._shown: NDArray[np.uint8] | None = None
-
-    def show(self, pixels: NDArray[np.uint8]) -> float:
-        """Draw what changed; when that was done."""
-        height, width = pixels.shape[:2]
-        padded = np.dstack([pixels[:, :, ::-1], np.zeros((height, width), np.uint8)])
-        for top in range(0, height, BAND):
-            part = padded[top : top + BAND]
-            if self._shown is None or not np.array_equal(part, self._shown[top : top + BAND]):
-                self._connection.core.PutImage(
-                    xproto.ImageFormat.ZPixmap, self._screen.root, self._context, width, len(part), 0, top, 0,
-                    self._screen.root_depth, part.nbytes, part.tobytes(),
-                )  # fmt: skip
-        self._connection.core.GetInputFocus().reply()
-        self._shown = padded
-        return time.monotonic()
 
 
 def change(monitor: Monitor, changes: int, shown: dict[str, float], watcher: Watcher) -> None:
@@ -86,31 +54,11 @@ def main() -> None:
     parser.add_argument("--blind", action="store_true")
     parser.add_argument("--alone", action="store_true")
     chosen = parser.parse_args()
-    read, write = os.pipe()
-    command = [
-        "Xvfb",
-        "-displayfd",
-        str(write),
-        "-screen",
-        "0",
-        f"{SIZE[0]}x{SIZE[1]}x24",
-        "-nolisten",
-        "tcp",
-    ]
     try:
-        server = subprocess.Popen(command, pass_fds=[write], stderr=subprocess.DEVNULL)
+        with server():
+            measure(chosen)
     except FileNotFoundError:
         parser.exit(1, "latency: this needs Xvfb; on Debian or Ubuntu: apt install xvfb\n")
-    os.close(write)
-    with os.fdopen(read) as numbers:
-        os.environ["DISPLAY"] = f":{numbers.readline().strip()}"
-    os.environ.pop("WAYLAND_DISPLAY", None)
-    os.environ.pop("XDG_SESSION_TYPE", None)
-    try:
-        measure(chosen)
-    finally:
-        server.terminate()
-        server.wait()
 
 
 def measure(chosen: argparse.Namespace) -> None:

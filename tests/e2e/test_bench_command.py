@@ -37,12 +37,17 @@ def test_a_watch_is_compared_with_the_usual_loop(vedette: Command, tmp_path: Pat
     done = vedette("bench", "watch", "--seconds", 3, "--peer-frames", 1, "--json", file, "--charts", tmp_path)
     assert done.returncode == 0, done.stderr
     assert b"usual loop" in done.stdout
-    (record,) = json.loads(file.read_text())["records"]
+    record, *targets = json.loads(file.read_text())["records"]
     ours, theirs = record["Vedette"], record["usual loop"]
     assert ours["words_found"] == ours["words"] > 0
     assert theirs["read"] == 1
     assert ours["cpu_s"] < theirs["cpu_s"]
     assert "usual loop" in (tmp_path / "watch.svg").read_text()
+    assert {target["group"] for target in targets} == {"watch"}
+    assert [target["target"] for target in targets] == [30, 99, 400, 1, 0.5]
+    memory, still = targets[2], targets[4]
+    assert memory["met"] is (memory["measured"] <= 400)
+    assert still["measured"] > 0
 
 
 def test_peers_that_are_missing_are_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from vedette.bench.charts import draw
 from vedette.bench.flow import budget, pipelines
-from vedette.bench.flow.target import HEADER, Target
+from vedette.bench.target import HEADER, Target
 
 
 @pytest.mark.parametrize(
@@ -57,3 +57,15 @@ def test_memory_stays_where_it_is_while_a_consumer_takes_nothing() -> None:
     assert grown.target == 1.0
     # Frames are 6 MB; the rest is what the interpreter takes while it waits.
     assert grown.measured < 6.0
+
+
+@pytest.mark.parametrize("every_s", [0.5, 1.3])
+def test_ten_seconds_are_found_however_late_samples_are(every_s: float) -> None:
+    # A core for the first ten seconds, then half of one.
+    walls = [step * every_s for step in range(round(24 / every_s))]
+    samples = [(wall, min(wall, 10.0) + 0.5 * max(0.0, wall - 10.0)) for wall in walls]
+    windows = list(budget.windows_of(samples))
+    assert windows[0] == (pytest.approx(10.0, abs=every_s), pytest.approx(1.0, abs=0.1))
+    assert windows[-1][1] == pytest.approx(0.5, abs=0.01 if every_s == 0.5 else 0.1)
+    assert [cores for _, cores in windows] == sorted((cores for _, cores in windows), reverse=True)
+    assert list(budget.windows_of(samples[:4])) == []

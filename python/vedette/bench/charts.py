@@ -24,7 +24,7 @@ def draw(records: list[dict[str, Any]], folder: Path) -> list[Path]:
             bar = (name, speedup, record.get("target"), record.get("ceiling"))
             sets[record["group"], record["threads"]].append(bar)
     folder.mkdir(parents=True, exist_ok=True)
-    watches = [record for record in records if record["group"] == "watch"]
+    watches = [record for record in records if "usual loop" in record]
     budgets = [record for record in records if "allowed_cores" in record]
     return [
         *([draw_budgets(budgets, folder / "budget.svg")] if budgets else []),
@@ -97,6 +97,6 @@ def draw_budgets(records: list[dict[str, Any]], path: Path) -> Path:
         axes.set_ylim(0.8 * cores, 1.2 * cores)
         axes.legend(fontsize=7)
     figure.supylabel("cores used over ten seconds")
-    parts[0].set_xlabel("start of the ten seconds")
+    parts[0].set_xlabel("end of the ten seconds")
     figure.savefig(path)
     return path

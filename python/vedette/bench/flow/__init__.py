@@ -16,8 +16,8 @@ from vedette.bench.flow.idle import idle_process
 from vedette.bench.flow.loads import CALLS, CLIENTS
 from vedette.bench.flow.overhead import SIZE, batcher_overhead
 from vedette.bench.flow.pipelines import pipeline_throughput, stalled_consumer
-from vedette.bench.flow.target import HEADER, Target
 from vedette.bench.pairs import Record, Worker, compare
+from vedette.bench.target import HEADER, Target
 
 __all__ = ["HEADER", "run"]
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from vedette.bench.flow.batchers import BATCHERS, Submit
-from vedette.bench.flow.target import Target, middle
+from vedette.bench.target import Target, middle
 
 BATCH = 8
 WARM_UP = 0.2

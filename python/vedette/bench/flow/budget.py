@@ -13,11 +13,11 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from vedette.bench.flow.target import HEADER, Target
+from vedette.bench.target import HEADER, Target
 
 WINDOW_S = 10.0
 SETTLE_S = 2.0
@@ -115,12 +115,7 @@ def measure(kind: str, share: float, seconds: float, *, compete: bool) -> dict[s
     answer = json.loads(done.stdout.splitlines()[-1])
     allowed = share / 100 * answer["cores"]
     samples = [(wall - answer["samples"][0][0], cpu) for wall, cpu in answer["samples"]]
-    count = round(WINDOW_S / STEP_S)
-    windows = [
-        (b[0], (b[1] - a[1]) / (b[0] - a[0]))
-        for a, b in zip(samples, samples[count:], strict=False)
-        if a[0] >= SETTLE_S
-    ]
+    windows = list(windows_of([sample for sample in samples if sample[0] >= SETTLE_S]))
     used = [cores / allowed for _, cores in windows]
     return {
         "job": kind,
@@ -134,6 +129,18 @@ def measure(kind: str, share: float, seconds: float, *, compete: bool) -> dict[s
         # A process that never waits for its budget gets less than that from the machine.
         "starved": answer["held_s"] < 0.01 * seconds,
     }
+
+
+def windows_of(samples: list[tuple[float, float]]) -> Iterator[tuple[float, float]]:
+    """The end of every ten seconds between two samples of both clocks, and the cores used meanwhile."""
+    start = 0
+    for end, used in samples:
+        # Samples may be late where every core is busy.
+        while end - samples[start + 1 if start + 1 < len(samples) else start][0] >= WINDOW_S:
+            start += 1
+        began, before = samples[start]
+        if end - began >= WINDOW_S - 0.5 * STEP_S:
+            yield end, (used - before) / (end - began)
 
 
 def undisturbed(kind: str, share: float, seconds: float, *, compete: bool) -> dict[str, Any]:

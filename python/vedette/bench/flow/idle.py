@@ -7,7 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 
-from vedette.bench.flow.target import Target
+from vedette.bench.target import Target
 
 WATCH = "vedette-pressur"
 """What Linux leaves of the name of the thread that watches memory."""

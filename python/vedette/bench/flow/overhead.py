@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from vedette.bench.flow.loads import CALLS, CLIENTS, seconds
-from vedette.bench.flow.target import Target
+from vedette.bench.target import Target
 
 SIZE = 16
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from vedette.bench.flow.loads import seconds
-from vedette.bench.flow.target import Target
+from vedette.bench.target import Target
 
 
 def pipeline_throughput() -> Target:

@@ -24,6 +24,8 @@ class Target:
         What Vedette was measured against, if anything.
     more
         What a record in JSON says beside this.
+    group
+        Of measurements.
     """
 
     case: str
@@ -34,6 +36,7 @@ class Target:
     note: str = ""
     peer: str | None = None
     more: dict[str, Any] | None = None
+    group: str = "flow"
 
     @property
     def met(self) -> bool:
@@ -49,7 +52,7 @@ class Target:
     def to_dict(self) -> dict[str, Any]:
         """As JSON."""
         facts = {
-            "group": "flow",
+            "group": self.group,
             "case": self.case,
             "measured": self.measured,
             "unit": self.unit,
