@@ -42,3 +42,47 @@ def test_a_budget_is_not_exceeded(work: str) -> None:
     assert used < 0.1
     if work == LONG:
         assert paused_s > 0, "native work waits within a slice"
+
+
+STORM = """
+import json, threading, time, numpy as np, vedette as vd
+from vedette.sources import Pushed
+from vedette.watch import Task, Watcher, WatchOptions
+
+class Dear(Task):
+    name, models = "dear", ()
+    def process(self, source, frame, change):
+        end = time.thread_time() + 0.01
+        while time.thread_time() < end: pass
+        return []
+
+budget = vd.runtime.Budget("0.1 cores")
+source = Pushed(live=True, name="storm")
+watcher = Watcher([source], lambda _: [Dear()], budget=budget, options=WatchOptions(rate=200))
+threading.Thread(target=watcher.run, daemon=True).start()
+frames = [np.full((36, 64, 3), value, np.uint8) for value in (0, 255)]
+
+def push(seconds):
+    end, number = time.monotonic() + seconds, 0
+    while time.monotonic() < end:
+        source.push(frames[number % 2])
+        number += 1
+        time.sleep(0.01)
+
+push(1.0)
+wall, cpu = time.perf_counter(), time.process_time()
+push(4.0)
+used = (time.process_time() - cpu) / (time.perf_counter() - wall)
+(health,) = watcher.status()["sources"]
+print(json.dumps([used, health["processed"], health["dropped"]]))
+"""
+
+
+def test_a_storm_of_changes_stays_within_the_budget() -> None:
+    """A hundred frames a second, each another and each dear: most are dropped, and counted."""
+    done = subprocess.run([sys.executable, "-c", STORM], capture_output=True, text=True, check=True)
+    used, processed, dropped = json.loads(done.stdout)
+    # What pushes and counts frames is paid for too, but not held back.
+    assert used < 0.2
+    assert processed > 0
+    assert sum(dropped.values()) > processed

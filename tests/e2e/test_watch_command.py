@@ -170,6 +170,22 @@ def test_what_cannot_be_watched_is_said(vedette: Command, tmp_path: Path) -> Non
     assert done.returncode == 1
     assert b"there is no store" in done.stderr
     assert vedette("search", "word", "--since", "yesterday").returncode == 2
+    done = vedette("forget", "--store", tmp_path / "no.db")
+    assert done.returncode == 2
+    assert b"--before, --match or --source" in done.stderr
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
+def test_a_stream_that_is_not_there_is_told_and_tried_again() -> None:
+    command = [sys.executable, "-m", "vedette", "watch", "tcp://127.0.0.1:9", "--no-store"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        told = process.stderr.readline()
+        process.terminate()
+        assert process.stderr.read() == ""
+    assert "tcp://127.0.0.1:9: lost: " in told
+    assert told.endswith("; trying again\n")
+    assert process.returncode == 0
 
 
 def test_a_running_watch_is_asked_paused_and_checked(vedette: Command, frames: Path, tmp_path: Path) -> None:

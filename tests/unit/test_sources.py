@@ -191,8 +191,8 @@ def test_only_the_latest_frame_of_a_live_source_counts() -> None:
 
 
 @contextlib.contextmanager
-def served(parts: list[bytes], hang: threading.Event) -> Iterator[str]:
-    """A server that sends each caller the next part, and then stalls."""
+def served(parts: list[bytes], hang: threading.Event, *, ends: bool = False) -> Iterator[str]:
+    """A server that sends each caller the next part, and then stalls or ends the stream."""
     listener = socket.create_server(("127.0.0.1", 0))
     calls: list[socket.socket] = []
 
@@ -202,6 +202,8 @@ def served(parts: list[bytes], hang: threading.Event) -> Iterator[str]:
                 connection, _ = listener.accept()
                 calls.append(connection)
                 connection.sendall(part)
+                if ends:
+                    connection.close()
             hang.wait(10)
 
     thread = threading.Thread(target=serve, daemon=True)
@@ -216,9 +218,10 @@ def served(parts: list[bytes], hang: threading.Event) -> Iterator[str]:
         thread.join(5)
 
 
-def test_a_stream_that_stalls_is_opened_again(tmp_path: Path) -> None:
+@pytest.mark.parametrize("ends", [False, True], ids=["stalls", "ends"])
+def test_a_stream_that_stalls_or_ends_is_opened_again(tmp_path: Path, ends: bool) -> None:
     data = video(tmp_path / "film.ts", 60, rate=25).read_bytes()
-    with served([data[: len(data) // 2], data], threading.Event()) as address:
+    with served([data[: len(data) // 2], data], threading.Event(), ends=ends) as address:
         stream = Stream(address, options={"analyzeduration": "100000", "f": "mpegts"}, timeout_s=0.5)
         source = Latest(stream, first_wait_s=0.01)
         reports: list[tuple[str, str]] = []
@@ -228,6 +231,7 @@ def test_a_stream_that_stalls_is_opened_again(tmp_path: Path) -> None:
                 source.read(0.1)
                 reports += source.take_reports()
     assert [kind for kind, _ in reports][:2] == ["lost", "back"]
+    assert ("the stream ended" in reports[0][1]) is ends
 
 
 def test_passwords_of_streams_are_not_shown() -> None:

@@ -25,10 +25,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--dry-run", action="store_true", help="only tell how much it would be")
     add("--store", metavar="FILE", help="the store; default: see docs/watching.md")
     add("--json", action="store_true", help="write JSON to stdout")
+    parser.set_defaults(parser=parser)
 
 
 def run(chosen: argparse.Namespace) -> int:
     """Run ``vedette forget``."""
+    if chosen.before is None and chosen.match is None and chosen.source is None:
+        chosen.parser.error("name what to forget: --before, --match or --source")
     from vedette.store import Store
 
     # Opened for reading first, so that a store that is not there is not made.

@@ -262,4 +262,6 @@ def _note(source: str, kind: str, detail: str) -> None:
     """What happens to the watch itself goes to stderr, but for what is only its course."""
     if kind not in ("started", "stopped"):
         words = ": ".join(word for word in (source, kind, detail) if word)
+        if kind == "lost":
+            words += "; trying again"
         print(f"vedette: {words}", file=sys.stderr, flush=True)
