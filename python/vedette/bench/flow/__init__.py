@@ -69,7 +69,7 @@ def maps(pairs: int) -> Iterator[Target]:
         yield Target(f"parallel_map, {case}", 1 / record.wall_ratio, "times", least, True, _note(record))
 
 
-def peers_under_arrivals(rounds: int = 3, length_s: float = 4.0) -> Iterator[Target]:
+def peers_under_arrivals(rounds: int = 5, length_s: float = 4.0) -> Iterator[Target]:
     """A quantised network at 80 % load behind Vedette's batcher and each peer's, in turn."""
     peers = list(filter(installed, PEERS))
     if not peers:

@@ -26,17 +26,26 @@ class Network:
     item: Any
     times: int = 1
     """How often the model runs on each batch: what it costs can double."""
-    batches: int = 0
+    spans: list[tuple[float, float, int]] = field(default_factory=list)
+    """When each batch began and ended, and its size."""
 
     def __call__(self, items: list[Any]) -> list[Any]:
         """Process a batch."""
-        self.batches += 1
+        began = time.perf_counter()
         stacked = np.stack(items)
         for _ in range(self.times):
             results = self.model(stacked)
         # Scores of all characters are 3 MB an item, and callers would hold them; whoever reads keeps the
         # best of each step.
-        return list(results.argmax(axis=-1))
+        best = list(results.argmax(axis=-1))
+        self.spans.append((began, time.perf_counter(), len(items)))
+        return best
+
+    def lost(self) -> float:
+        """The part of the time between the first full batch and the last in which none ran."""
+        full = [number for number, (_, _, size) in enumerate(self.spans) if size == BATCH]
+        spans = self.spans[full[0] : full[-1] + 1]
+        return 1 - sum(end - began for began, end, _ in spans) / (spans[-1][1] - spans[0][0])
 
     def direct_s(self, count: int = 20) -> float:
         """Seconds of a full batch that nobody waits for: the mean of some."""
@@ -149,9 +158,16 @@ ROUNDS, TRIES = 5, 3
 def under_load() -> Iterator[Target]:
     """A quantised network behind an adaptive batcher, under Poisson arrivals."""
     process = network()
-    measured, all_of_them = middle([share_of_direct(process) for _ in range(ROUNDS)])
+    shares, lost = [], []
+    for _ in range(ROUNDS):
+        share, between = share_of_direct(process)
+        shares.append(share)
+        lost.append(100 * between)
+    measured, all_of_them = middle(shares)
     case = "INT8 network, arrivals of 120 %: of direct batches"
     yield Target(case, measured, "", 0.95, True, f"runs of 3 s: {all_of_them}")
+    case, all_of_them = "the same: time lost between batches, most", middle(lost)[1]
+    yield Target(case, max(lost), "%", 5.0, False, f"runs of 3 s: {all_of_them}")
     yield undisturbed(process, "the same, arrivals of 80 %: p95 of its target", 1.0, latency)
     yield undisturbed(process, "the same, 40 %, cost doubled, 50 batches on: p95", 1.1, doubled)
 
@@ -175,14 +191,17 @@ def undisturbed(
     return Target(case, p95_ms / (4e3 * before_s), "", most, False, note)
 
 
-def share_of_direct(process: Network) -> float:
-    """Items a second at saturation over those of full batches just before and just after.
+def share_of_direct(process: Network) -> tuple[float, float]:
+    """Items a second at saturation over those of full batches just before and just after, and the part of the
+    time in which no batch ran.
 
     What else runs on a machine takes a part of either; over a few seconds it takes about the same of both.
     """
     before_s = process.direct_s(10)
+    process.spans.clear()
     rate = run(process, before_s, 1.2, 3.0, queued=2 * BATCH).rate()
-    return rate * (before_s + process.direct_s(10)) / 2 / BATCH
+    lost = process.lost()
+    return rate * (before_s + process.direct_s(10)) / 2 / BATCH, lost
 
 
 def run(
@@ -221,8 +240,8 @@ def doubled(process: Network, direct_s: float) -> float:
         now = time.monotonic() - began
         if not at and now >= length_s / 2:
             process.times = 2
-            at.append(process.batches)
-        if at and not back and process.batches >= at[0] + 50:
+            at.append(len(process.spans))
+        if at and not back and len(process.spans) >= at[0] + 50:
             back.append(now)
 
     began = time.monotonic()

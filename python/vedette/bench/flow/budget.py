@@ -28,6 +28,17 @@ QUIET_CORES = 0.1
 TRIES = 3
 
 
+def workers() -> int:
+    """Threads of a job, twice as many as cores.
+
+    Systems share cores among threads, and while a rival holds one of two cores, two threads may be left to
+    share the other.
+    """
+    from vedette.runtime import effective_cores
+
+    return 2 * effective_cores()
+
+
 def python() -> Callable[[], object]:
     """Work in Python, in slices of a few milliseconds; all threads together use one core at most."""
 
@@ -57,8 +68,20 @@ def ocr() -> Callable[[], object]:
 
     reader = vd.ocr.Reader(threads=1)
     image = draw(windows(1)[0], "10:00")[0][:540, :960].copy()
-    # The first reading plans and packs weights, once: a debt that would be paid during the first windows.
-    reader.read(image)
+    # The first readings plan and pack weights, those that run at the same time each their own: a debt that
+    # would be paid during the first windows.
+    started = threading.Barrier(workers())
+
+    def first() -> None:
+        started.wait()
+        for _ in range(2):
+            reader.read(image)
+
+    threads = [threading.Thread(target=first) for _ in range(workers())]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
     return lambda: reader.read(image)
 
 
@@ -79,12 +102,9 @@ def job(kind: str, share: float, seconds: float) -> None:
                 work()
 
     samples = [(time.monotonic(), time.process_time())]
-    # Twice as many as cores: systems share cores among threads, and while a rival holds one of two cores, two
-    # threads may be left to share the other.
-    count = 2 * vd.runtime.effective_cores()
-    workers = [threading.Thread(target=run, daemon=True) for _ in range(count)]
-    for worker in workers:
-        worker.start()
+    threads = [threading.Thread(target=run, daemon=True) for _ in range(workers())]
+    for thread in threads:
+        thread.start()
     while time.monotonic() < end:
         time.sleep(STEP_S)
         samples.append((time.monotonic(), time.process_time()))
