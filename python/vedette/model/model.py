@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -100,6 +100,11 @@ class Model:
         self._origin = origin
         self._report = report
         self._recipe = recipe
+        # What arrays are that need no look at: of this type, and of a shape that is known.
+        self._expected = [
+            (None if port.dtype is None else numpy_dtype(port.dtype), _fixed(port.shape))
+            for port in self._inputs
+        ]
 
     @property
     def inputs(self) -> tuple[Port, ...]:
@@ -208,6 +213,12 @@ class Model:
             raise UnsupportedModelError(_with_way_out(error, self._path)) from None
 
     def _positional(self, inputs: Sequence[ArrayLike]) -> list[Array]:
+        if len(inputs) == len(self._expected):
+            for array, (dtype, shape) in zip(inputs, self._expected, strict=True):
+                if type(array) is not np.ndarray or array.shape != shape or array.dtype != dtype:
+                    break
+            else:
+                return cast("list[Array]", list(inputs))
         if len(inputs) != len(self._inputs):
             names = ", ".join(port.name for port in self._inputs) or "none"
             raise InputError(f"expected {len(self._inputs)} inputs ({names}), got {len(inputs)}")
@@ -224,6 +235,13 @@ class Model:
         return [check_input(port, inputs[port.name]) for port in self._inputs]
 
 
+def _fixed(shape: tuple[Dimension, ...] | None) -> tuple[int, ...] | None:
+    if shape is None:
+        return None
+    sizes = tuple(size for size in shape if isinstance(size, int))
+    return sizes if len(sizes) == len(shape) else None
+
+
 def check_input(port: Port, value: ArrayLike) -> Array:
     """The value as an array that fits the input, or InputError."""
     array = np.asarray(value)
@@ -238,15 +256,13 @@ def check_input(port: Port, value: ArrayLike) -> Array:
             )
         array = array.astype(numpy_dtype(port.dtype))
     if port.shape is not None:
-        expected = (
-            "x".join("?" if not isinstance(size, int) else str(size) for size in port.shape) or "a scalar"
-        )
         fits = array.ndim == len(port.shape) and all(
             not isinstance(size, int) or size == actual
             for size, actual in zip(port.shape, array.shape, strict=True)
         )
         if not fits:
-            raise InputError(f"input '{port.name}' has shape {array.shape}, expected {expected}")
+            sizes = "x".join(str(size) if isinstance(size, int) else "?" for size in port.shape)
+            raise InputError(f"input '{port.name}' has shape {array.shape}, expected {sizes or 'a scalar'}")
     return array
 
 
