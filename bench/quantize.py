@@ -109,6 +109,9 @@ def _networks(scratch: Path) -> Iterator[Case]:
         # Against what OpenVINO does by default: bfloat16 where the CPU has it.
         ours = {"path": str(path), "precision": "bfloat16"}
         yield f"{name} bfloat16", images[0], path, ours, [("openvino", path)]
+    onnx.save(reference_networks.small(), scratch / "small.onnx")
+    frames = [random.standard_normal((1, 3, 64, 64), dtype=np.float32) for _ in range(_CALIBRATION)]
+    yield _case("20-layer CNN 64x64", scratch / "small.onnx", frames, dynamic=False)
     vectors = [random.standard_normal((1, 64), dtype=np.float32) for _ in range(_CALIBRATION)]
     yield _case("mlp 64-128-10", _perceptron(scratch / "mlp.onnx"), vectors, dynamic=False)
 

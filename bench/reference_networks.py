@@ -142,6 +142,17 @@ def vit_tiny() -> onnx.ModelProto:
     return net.model(net.linear(pooled, width, _CLASSES))
 
 
+def small() -> onnx.ModelProto:
+    """Twenty convolutions of 3x3 at 64x64 and below: much of its time is not arithmetic."""
+    net = Network(opset=17, seed=20)
+    x, channels = net.input("x", 1, 3, 64, 64), 3
+    for layer in range(20):
+        width = 16 << layer // 7
+        stride = 2 if layer and width != channels else 1
+        x, channels = net.op("Relu", net.convolution(x, (channels, width, 3), stride)), width
+    return net.model(net.classifier(x, channels))
+
+
 NETWORKS: dict[str, Callable[[], onnx.ModelProto]] = {
     "resnet50": resnet50,
     "mobilenet_v2": mobilenet_v2,
