@@ -14,7 +14,7 @@ import numpy as np
 from vedette import runtime
 
 HEADER = (
-    f"{'case':42}{'threads':>8}{'ours ms':>9}{'peer ms':>9}{'speedup':>9}{'target':>12}{'floor ms':>10}"
+    f"{'case':42}{'threads':>8}{'ours ms':>9}{'peer ms':>9}{'speedup':>9}{'target':>14}{'floor ms':>10}"
     f"{'ceiling':>9}  peer; levels"
 )
 
@@ -84,7 +84,7 @@ class Measured:
         ceiling = f"{self.ceiling:.2f}" if self.ceiling else ""
         return (
             f"{self.case:42}{self.threads:8}{self.ours_ms:9.3f}{self.peer_ms:9.3f}"
-            f"{self.speedup:9.2f}{wanted:>12}{self.floor_ms:10.3f}{ceiling:>9}  {self.peer}; {levels}"
+            f"{self.speedup:9.2f}{wanted:>14}{self.floor_ms:10.3f}{ceiling:>9}  {self.peer}; {levels}"
         )
 
 
