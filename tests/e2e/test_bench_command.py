@@ -10,6 +10,7 @@ import pytest
 from conftest import Command
 
 from vedette import bench
+from vedette.bench.watch import Settings, compare
 from vedette.errors import VedetteError
 
 
@@ -54,3 +55,10 @@ def test_peers_that_are_missing_are_named(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setitem(sys.modules, "rapidocr", None)
     with pytest.raises(VedetteError, match="group watch needs rapidocr: pip install rapidocr"):
         bench.run("watch", [1], 1)
+
+
+def test_a_watch_that_failed_is_no_measurement(monkeypatch: pytest.MonkeyPatch) -> None:
+    failed = {"failed": "recording.mkv: it cannot be read", "samples": []}
+    monkeypatch.setattr("vedette.bench.watch.run_side", lambda *_: dict(failed))
+    with pytest.raises(VedetteError, match="it cannot be read"):
+        compare(Settings(seconds=1))

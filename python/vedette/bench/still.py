@@ -61,6 +61,9 @@ def _watch(source: Any, seconds: float) -> float:
         meter.start()
         watcher.run()
         meter.join()
+    (health,) = watcher.status()["sources"]
+    if health["state"] == "failed":
+        raise SystemExit(f"the watch of a still screen failed: {health['detail']}")
     return share[0]
 
 

@@ -25,6 +25,7 @@ from vedette.bench.recording import frames, standing, write
 from vedette.bench.still import share_of_core
 from vedette.bench.target import Target
 from vedette.bench.worker import peak_mb
+from vedette.errors import VedetteError
 from vedette.runtime.resident import resident_bytes
 
 HEADER = "a screen recording, a frame a second"
@@ -134,10 +135,12 @@ def vedette_side(path: Path, settings: Settings) -> dict[str, Any]:
         with Store(store.path, readonly=True) as seen:
             size = seen.stats()
     status = watcher.status()
+    (health,) = status["sources"]
     return {
         "cpu_s": used,
         "wall_s": took,
-        "read": status["sources"][0]["processed"],
+        "failed": health["detail"] if health["state"] == "failed" else "",
+        "read": health["processed"],
         "stages": status["cpu_s"],
         "told": list(told),
         "samples": samples,
@@ -278,6 +281,8 @@ def compare(settings: Settings) -> Comparison:
         truth = standing(path)
         for side in NAMES:
             record = comparison.sides[side] = run_side(side, path, settings)
+            if failed := record.pop("failed", ""):
+                raise VedetteError(f"the watch of the recording failed: {failed}")
             record["words_found"], record["words"] = words_found(truth, record.pop("told"))
             record["most_share_10s"] = most_share(record["samples"])
     comparison.gate_ms = gate_ms()

@@ -210,7 +210,10 @@ def main() -> None:
     if chosen.job:
         job(chosen.job, chosen.share, chosen.seconds)
         return
-    from vedette.bench.charts import draw_budgets
+    try:
+        from vedette.bench.charts import draw_budgets
+    except ModuleNotFoundError:
+        parser.exit(1, "budget: the plot needs matplotlib: pip install matplotlib\n")
 
     print(HEADER)
     records = []
