@@ -51,6 +51,40 @@ def test_a_second_start_needs_no_onnx(path: Path, tmp_path: Path) -> None:
     subprocess.run([sys.executable, "-c", program], check=True)
 
 
+@pytest.mark.parametrize("precision", ["float32", "auto", "fast", "bfloat16"])
+def test_a_first_start_leaves_onnx_to_a_child_process(path: Path, tmp_path: Path, precision: str) -> None:
+    recipe = tmp_path / "recipe.json"
+    vd.quantize(vd.load(path), [X], precision="fast").recipe.save(recipe)
+    cache, given = tmp_path / "cache", f"recipe={str(recipe)!r}, " if precision == "fast" else ""
+    program = (
+        "import sys, vedette\n"
+        f"vedette.load({str(path)!r}, precision={precision!r}, {given}cache={str(cache)!r})\n"
+        "sys.exit('onnx' in sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)
+    assert len(list(cache.iterdir())) == 1
+
+
+def test_where_there_can_be_no_child_the_caller_compiles(path: Path, tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
+    program = (
+        "import sys, vedette\n"
+        "sys.executable = None\n"
+        f"vedette.load({str(path)!r}, cache={str(cache)!r})\n"
+        "sys.exit('onnx' not in sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)
+    assert len(list(cache.iterdir())) == 1
+
+
+def test_what_the_child_cannot_compile_is_told_by_the_caller(path: Path, tmp_path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-20])
+    program = f"import vedette; vedette.load({str(path)!r}, cache={str(tmp_path / 'cache')!r})"
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert run.returncode == 1
+    assert "InvalidModelError" in run.stderr.splitlines()[-1]
+
+
 def test_another_file_of_the_same_name_is_another_model(path: Path, tmp_path: Path) -> None:
     cache = tmp_path / "cache"
     first = vd.load(path, cache=cache)(X)

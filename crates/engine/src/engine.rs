@@ -21,7 +21,13 @@ pub struct Options {
     pub isa: Option<Isa>,
     /// Bytes a run may take; the machine's memory where `None`.
     pub memory_limit: Option<usize>,
+    /// Bytes that a thread should touch before it comes back to them, where steps on large maps are run strip by strip;
+    /// 0 to run each step on whole maps, [`STRIP_BYTES`] where `None`.
+    pub strip_bytes: Option<usize>,
 }
+
+/// About what the caches of one core hold; strips of fewer rows cost more in steps than they gain.
+const STRIP_BYTES: usize = 4 << 20;
 
 /// What an engine holds, in bytes.
 #[derive(Clone, Copy, Debug, Default)]
@@ -82,6 +88,7 @@ impl Engine {
             isa: options.isa.unwrap_or_else(vedette_simd::isa),
             pool: ThreadPool::new(threads),
             memory_limit: options.memory_limit.unwrap_or_else(system_memory),
+            strip_bytes: options.strip_bytes.unwrap_or(STRIP_BYTES),
         };
         let constants = Mutex::new(Constants::new(&program, &live, constants));
         let preferred_orders = preferred_orders(&program, &live);

@@ -110,6 +110,40 @@ pub struct PlanInput<'a> {
     pub constant: bool,
 }
 
+/// The rows (axis 2) of an input map `[N, C, H, W]` that rows of the output are computed from: output row `r` reads
+/// `extent` rows from `r / repeat * stride - before` on, as far as there are such.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RowWindow {
+    /// Rows from one window to the next.
+    pub stride: usize,
+    /// Rows of a window.
+    pub extent: usize,
+    /// Rows of padding above the map.
+    pub before: usize,
+    /// Neighbouring output rows that share a window, and are computed together.
+    pub repeat: usize,
+}
+
+impl RowWindow {
+    /// Output row `r` reads input row `r`.
+    pub const SAME: RowWindow = RowWindow::enlarged(1);
+
+    /// `repeat` output rows for each input row.
+    pub const fn enlarged(repeat: usize) -> RowWindow {
+        RowWindow { stride: 1, extent: 1, before: 0, repeat }
+    }
+
+    /// The first row of the map that is read for the output rows from `row` on.
+    pub(crate) fn first(&self, row: usize) -> usize {
+        (row / self.repeat * self.stride).saturating_sub(self.before)
+    }
+
+    /// Behind the last row that is read for the output rows up to `end`, were the map without end.
+    pub(crate) fn end(&self, end: usize) -> usize {
+        (end.div_ceil(self.repeat).saturating_sub(1) * self.stride + self.extent).saturating_sub(self.before)
+    }
+}
+
 /// What an operator may know while planning.
 #[derive(Debug)]
 pub struct PlanContext<'a> {
@@ -126,6 +160,9 @@ pub struct PlanContext<'a> {
     pub preferred_order: Option<&'a [usize]>,
     /// Bytes that one tensor may take.
     pub memory_limit: usize,
+    /// Where the maps among the inputs are strips of rows: the rows of padding above and below them, in place of those
+    /// that the node has for whole maps.
+    pub row_padding: Option<[usize; 2]>,
 }
 
 impl<'a> PlanContext<'a> {
@@ -189,6 +226,13 @@ pub trait Operator: Send + Sync {
     /// Called again for every new input shape, so it must be quick: microseconds. What depends on constants alone
     /// (packed weights) is made at the first call and kept inside the operator.
     fn plan(&self, context: &PlanContext<'_>) -> Result<Planned, EngineError>;
+
+    /// The rows of input `input`, a map `[1, C, H, W]`, that rows of the only output are computed from, where the output
+    /// can be planned in strips of rows, as [`PlanContext::row_padding`] says; `None` where it needs whole maps. The
+    /// context is that of whole maps.
+    fn row_window(&self, _context: &PlanContext<'_>, _input: usize) -> Option<RowWindow> {
+        None
+    }
 
     /// Constant inputs that the operator holds in a form of its own by now (packed weights), asked after `plan`.
     ///

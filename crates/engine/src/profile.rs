@@ -1,5 +1,5 @@
 use crate::op::TensorSpec;
-use crate::plan::PlannedStep;
+use crate::plan::{Part, PlannedStep};
 use crate::program::Program;
 use std::time::Duration;
 
@@ -42,6 +42,17 @@ impl Profile {
     pub(crate) fn note(&mut self, step: &PlannedStep, elapsed: Duration) {
         let operands = step.inputs.iter().flatten().chain(&step.outputs);
         let bytes = operands.map(|operand| operand.spec.len() * operand.spec.dtype.size()).sum();
+        if step.part != Part::Whole
+            && let Some(known) = self.steps.iter_mut().find(|known| known.node == step.node)
+        {
+            known.elapsed += elapsed;
+            if let (Part::Strip, Some(whole), [strip]) = (step.part, &mut known.output, &step.outputs[..]) {
+                whole.shape[2] += strip.spec.shape[2];
+                known.multiply_accumulates += step.step.multiply_accumulates();
+                known.bytes += bytes;
+            }
+            return;
+        }
         self.steps.push(StepTime {
             node: step.node,
             output: step.outputs.first().map(|operand| operand.spec.clone()),

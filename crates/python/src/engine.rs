@@ -42,7 +42,7 @@ impl Engine {
         isa: Option<&str>,
         memory_limit: Option<usize>,
     ) -> PyResult<Engine> {
-        let options = Options { threads, isa: level(py, isa)?, memory_limit };
+        let options = Options { threads, isa: level(py, isa)?, memory_limit, strip_bytes: None };
         let program = detached(py, || Program::parse(program))?;
         let constants = constants
             .iter()

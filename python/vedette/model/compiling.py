@@ -11,6 +11,7 @@ from pathlib import Path
 from vedette.errors import ModelError
 from vedette.model import saved
 from vedette.model.best_class import answer_best_class
+from vedette.model.compile_process import compile_apart
 from vedette.model.graph import Graph
 from vedette.model.image_input import ImageInput, take_images
 from vedette.model.integer.recipe import Recipe, digest_of
@@ -68,12 +69,22 @@ def load_compiled(
     if cache is None:
         return _trimmed(model(source(), source))
     digest = digest or digest_of(path)
-    kept = _place(Path(cache), digest, precision, (recipe and recipe.to_json(), ends))
-    try:
-        return model(saved.read(kept), lambda: saved.read(kept))
-    except ModelError:
-        # Not there, or damaged: it is made anew.
-        pass
+    settings = recipe and recipe.to_json()
+    kept = _place(Path(cache), digest, precision, (settings, ends))
+    images = ends.image_input and (ends.image_input.mean, ends.image_input.std)
+
+    def kept_model() -> Model | None:
+        try:
+            return model(saved.read(kept), lambda: saved.read(kept))
+        except ModelError:
+            # Not there, or damaged: it is made anew.
+            return None
+
+    there = kept_model()
+    if there is None and compile_apart(path, precision, Path(cache), settings, images, ends.best_class):
+        there = kept_model()
+    if there is not None:
+        return there
     form = source()
     try:
         kept.parent.mkdir(parents=True, exist_ok=True)

@@ -5,13 +5,15 @@ use super::packed::Packed;
 use super::precision::Precision;
 use super::residual::{Bias, Residual};
 use crate::attributes::Attributes;
-use crate::op::{EngineError, Operator, PlanContext, Planned, RunContext, Step, TensorSpec, check_size};
+use crate::op::{
+    EngineError, Operator, PlanContext, Planned, RowWindow, RunContext, Step, TensorSpec, check_size,
+};
 use std::sync::Arc;
 use vedette_bfloat16::conv as bfloat16;
 use vedette_runtime::ThreadPool;
 use vedette_simd::Isa;
 use vedette_tensor::conv::{
-    AutoPad, ConvArguments, ConvPlan, ConvShape, ConvWeights, MAX_INPUTS, WindowAttributes,
+    AutoPad, Axis, ConvArguments, ConvPlan, ConvShape, ConvWeights, MAX_INPUTS, WindowAttributes,
 };
 use vedette_tensor::matmul::Epilogue;
 use vedette_tensor::movement::Copy;
@@ -33,6 +35,26 @@ pub(super) fn window(attributes: &Attributes) -> Result<WindowAttributes, Engine
 pub(super) fn auto_pad(attributes: &Attributes) -> Result<AutoPad, EngineError> {
     let name = attributes.string_or("auto_pad", "NOTSET")?;
     AutoPad::from_name(name).ok_or_else(|| EngineError::Invalid(format!("auto_pad is `{name}`")))
+}
+
+/// The shape of a convolution of whole maps, or of the strips that the context says.
+pub(super) fn conv_shape(
+    context: &PlanContext<'_>,
+    x: &[usize],
+    w: &[usize],
+    groups: i64,
+    window: &WindowAttributes,
+) -> Result<ConvShape, EngineError> {
+    let shape = ConvShape::new(x, w, groups, window)?;
+    Ok(match context.row_padding {
+        Some(padding) => shape.with_row_padding(padding),
+        None => shape,
+    })
+}
+
+/// The rows that a window over an image reads.
+pub(super) fn row_window(axis: &Axis) -> RowWindow {
+    RowWindow { stride: axis.stride, extent: axis.extent(), before: axis.pad_begin, repeat: 1 }
 }
 
 /// An error unless these inputs, where present, are `float32`.
@@ -62,6 +84,8 @@ pub(super) fn check_kernel(attributes: &Option<Vec<i64>>, w: &[usize]) -> Result
         _ => Ok(()),
     }
 }
+
+const RESIDUAL: usize = 3;
 
 /// Inputs before the further ones that the channels may lie in.
 const FIRST_FURTHER: usize = 4;
@@ -94,11 +118,11 @@ impl Operator for Conv {
         let (x, w) = (&context.input(0)?.spec, context.input(1)?);
         check_kernel(&self.kernel, &w.spec.shape)?;
         let parts = Parts::of(context)?;
-        let shape = ConvShape::new(&parts.shape, &w.spec.shape, self.groups, &self.window)?;
+        let shape = conv_shape(context, &parts.shape, &w.spec.shape, self.groups, &self.window)?;
         let y = shape.output();
         check_size(DType::F32, &y, context.memory_limit)?;
         let output = TensorSpec::channels_last(DType::F32, &y);
-        let residual = Residual::new(context.optional(3), &output)?;
+        let residual = Residual::new(context.optional(RESIDUAL), &output)?;
         let weights = self.weights(context, &shape)?;
         let plan = |strides: &[isize], inputs: usize| {
             Plan::new(context, &shape, strides, inputs, weights.clone(), self.epilogue)
@@ -117,11 +141,19 @@ impl Operator for Conv {
         let joined = joined.map(|joined| (joined, reserve(&mut scratch_bytes, parts.bytes())));
         let bias = Bias::new(context.optional(2), y[1], &mut scratch_bytes)?;
         Ok(Planned::Step {
-            in_place: if residual.is_in_place() { vec![3] } else { vec![] },
+            in_place: if residual.is_in_place() { vec![RESIDUAL] } else { vec![] },
             scratch_bytes,
             outputs: vec![output],
             step: Box::new(ConvStep { plan, parts: parts.count, joined, residual, bias }),
         })
+    }
+
+    fn row_window(&self, context: &PlanContext<'_>, input: usize) -> Option<RowWindow> {
+        if input == RESIDUAL {
+            return Some(RowWindow::SAME);
+        }
+        let (x, w) = (Parts::of(context).ok()?.shape, &context.optional(1)?.spec.shape);
+        ConvShape::new(&x, w, self.groups, &self.window).ok().map(|shape| row_window(&shape.axes[1]))
     }
 
     fn released_inputs(&self) -> &[usize] {
@@ -339,7 +371,8 @@ pub(super) fn arguments(
 
 impl Step for ConvStep {
     fn run(&self, context: &mut RunContext<'_, '_>) {
-        let residual = self.residual.pointer(context.inputs.get(3), &mut context.outputs[0], context.pool);
+        let residual =
+            self.residual.pointer(context.inputs.get(RESIDUAL), &mut context.outputs[0], context.pool);
         let mut arguments = arguments(context, &self.bias, residual);
         if let Some((joined, start)) = &self.joined {
             let to = context.scratch[*start..].as_mut_ptr();

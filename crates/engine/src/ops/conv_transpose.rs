@@ -6,7 +6,9 @@ use super::packed::Packed;
 use super::precision::Precision;
 use super::residual::Bias;
 use crate::attributes::Attributes;
-use crate::op::{EngineError, Operator, PlanContext, Planned, RunContext, Step, TensorSpec, check_size};
+use crate::op::{
+    EngineError, Operator, PlanContext, Planned, RowWindow, RunContext, Step, TensorSpec, check_size,
+};
 use vedette_bfloat16::conv as bfloat16;
 use vedette_simd::Isa;
 use vedette_tensor::DType;
@@ -50,6 +52,17 @@ fn conv_transpose(attributes: &Attributes) -> Result<Box<dyn Operator>, EngineEr
     }))
 }
 
+/// The rows that are read for each row of the output, where that is one input row, whatever the map's size.
+pub(super) fn row_window(
+    x: &[usize],
+    w: &[usize],
+    groups: i64,
+    attributes: &TransposeAttributes,
+) -> Option<RowWindow> {
+    let shape = TransposeShape::new(x, w, groups, attributes).ok()?;
+    shape.rows_by_row().filter(|_| attributes.output_shape.is_empty()).map(RowWindow::enlarged)
+}
+
 impl Operator for ConvTranspose {
     fn plan(&self, context: &PlanContext<'_>) -> Result<Planned, EngineError> {
         require_f32(context, 0..3)?;
@@ -67,6 +80,11 @@ impl Operator for ConvTranspose {
             outputs: vec![TensorSpec::channels_last(DType::F32, &y)],
             step: Box::new(ConvTransposeStep { plan, bias }),
         })
+    }
+
+    fn row_window(&self, context: &PlanContext<'_>, _: usize) -> Option<RowWindow> {
+        let (x, w) = (context.optional(0)?, context.optional(1)?);
+        row_window(&x.spec.shape, &w.spec.shape, self.groups, &self.attributes)
     }
 
     fn packed_bytes(&self) -> usize {

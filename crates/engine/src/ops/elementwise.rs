@@ -2,7 +2,7 @@
 
 use super::Build;
 use super::planning::{
-    expect_dtype, input, invalid, known_scalar, layout, no_kernel, one_of, operator, output_like,
+    elementwise, expect_dtype, input, invalid, known_scalar, layout, no_kernel, one_of, output_like,
     output_strides, plan_map, plan_view, step,
 };
 use super::scratch::ScratchPlan;
@@ -38,7 +38,7 @@ pub(super) const OPERATORS: &[(&str, Build)] = &[
     ("IsInf", |attributes| {
         let negative = attributes.flag_or("detect_negative", true)?;
         let positive = attributes.flag_or("detect_positive", true)?;
-        operator(move |context| {
+        elementwise(move |context| {
             let dtype = context.input(0)?.spec.dtype;
             let kernel = is_inf(dtype, negative, positive).ok_or_else(|| no_kernel("IsInf", dtype))?;
             plan_map(context, kernel, [0, 0])
@@ -52,7 +52,7 @@ pub(super) const OPERATORS: &[(&str, Build)] = &[
         true => binary_operator("Mod", BinaryOp::Fmod),
         false => binary_operator("Mod", BinaryOp::Modulo),
     }),
-    ("Pow", |_| operator(plan_pow)),
+    ("Pow", |_| elementwise(plan_pow)),
     ("PRelu", |_| binary_operator("PRelu", BinaryOp::PRelu)),
     ("Equal", |_| binary_operator("Equal", BinaryOp::Equal)),
     ("Less", |_| binary_operator("Less", BinaryOp::Less)),
@@ -71,9 +71,9 @@ pub(super) const OPERATORS: &[(&str, Build)] = &[
     }),
     ("Min", |_| binary_operator("Min", BinaryOp::Min)),
     ("Max", |_| binary_operator("Max", BinaryOp::Max)),
-    ("Clip", |_| operator(plan_clip)),
+    ("Clip", |_| elementwise(plan_clip)),
     ("Where", |_| {
-        operator(|context| {
+        elementwise(|context| {
             expect_dtype(context.input(0)?, DType::Bool)?;
             let dtype = context.input(1)?.spec.dtype;
             plan_map(context, select(dtype), [0, 0, 1, 2])
@@ -81,12 +81,12 @@ pub(super) const OPERATORS: &[(&str, Build)] = &[
     }),
     ("Cast", |attributes| {
         let to = attributes.dtype("to")?;
-        operator(move |context| plan_cast(context, to))
+        elementwise(move |context| plan_cast(context, to))
     }),
 ];
 
 fn unary_operator(name: &'static str, op: UnaryOp) -> Result<Box<dyn Operator>, EngineError> {
-    operator(move |context| {
+    elementwise(move |context| {
         let dtype = context.input(0)?.spec.dtype;
         let kernel = unary(op, dtype, context.isa).ok_or_else(|| no_kernel(name, dtype))?;
         plan_map(context, kernel, [0, 0])
@@ -94,7 +94,7 @@ fn unary_operator(name: &'static str, op: UnaryOp) -> Result<Box<dyn Operator>, 
 }
 
 fn binary_operator(name: &'static str, op: BinaryOp) -> Result<Box<dyn Operator>, EngineError> {
-    operator(move |context| {
+    elementwise(move |context| {
         let dtype = context.input(0)?.spec.dtype;
         let kernel = binary(op, dtype, context.isa).ok_or_else(|| no_kernel(name, dtype))?;
         plan_map(context, kernel, [0, 0, 1])

@@ -164,6 +164,7 @@ mod tests {
             threads: 1,
             preferred_order: None,
             memory_limit: 1 << 20,
+            row_padding: None,
         };
         match plan_range(&context) {
             Ok(Planned::Values(values)) => values[0].slice::<i32>().to_vec(),

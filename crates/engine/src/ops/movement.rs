@@ -2,8 +2,8 @@
 
 use super::Build;
 use super::planning::{
-    Integers, axes_of, axis_of, input, invalid, known_integers, layout, one_of, operator, optional_integers,
-    plan_step, plan_view, shape_of, step,
+    Integers, axes_of, axis_of, concat_rows, input, invalid, known_integers, layout, one_of, operator,
+    operator_by_rows, optional_integers, plan_step, plan_view, shape_of, step,
 };
 use crate::attributes::Attributes;
 use crate::op::{EngineError, Operator, PlanContext, Planned, TensorSpec};
@@ -54,7 +54,7 @@ fn join(specs: &[&TensorSpec], output: &TensorSpec, axis: usize) -> Option<Join>
 
 fn concat(attributes: &Attributes) -> Result<Box<dyn Operator>, EngineError> {
     let axis = attributes.int("axis")?;
-    operator(move |context| {
+    let plan = move |context: &PlanContext<'_>| {
         let specs: Vec<&TensorSpec> = (0..context.inputs.len())
             .map(|i| context.input(i).map(|input| &input.spec))
             .collect::<Result<_, _>>()?;
@@ -99,7 +99,8 @@ fn concat(attributes: &Attributes) -> Result<Box<dyn Operator>, EngineError> {
                 part.run(input(context.inputs, i), &mut context.outputs[0], context.pool);
             }
         })
-    })
+    };
+    operator_by_rows(plan, move |context| concat_rows(context, axis))
 }
 
 /// A copy of input 0, both tensors seen through a shape of the copy's own.

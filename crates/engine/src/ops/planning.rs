@@ -2,17 +2,28 @@
 
 use crate::attributes::Attributes;
 use crate::op::{
-    EngineError, Operator, PlanContext, PlanInput, Planned, RunContext, Step, TensorSpec, ViewOf,
+    EngineError, Operator, PlanContext, PlanInput, Planned, RowWindow, RunContext, Step, TensorSpec, ViewOf,
 };
 use vedette_tensor::elementwise::{Kernel, Layout, Map};
 use vedette_tensor::movement::{Copy, dense_strides_like};
 use vedette_tensor::{DType, Dims, Element, Strides, Tensor, View, broadcast_shape, is_dense};
 
-struct PlanFn<F>(F);
+struct PlanFn<F, R> {
+    plan: F,
+    row_window: R,
+}
 
-impl<F: Fn(&PlanContext<'_>) -> Result<Planned, EngineError> + Send + Sync> Operator for PlanFn<F> {
+impl<F, R> Operator for PlanFn<F, R>
+where
+    F: Fn(&PlanContext<'_>) -> Result<Planned, EngineError> + Send + Sync,
+    R: Fn(&PlanContext<'_>) -> Option<RowWindow> + Send + Sync,
+{
     fn plan(&self, context: &PlanContext<'_>) -> Result<Planned, EngineError> {
-        (self.0)(context)
+        (self.plan)(context)
+    }
+
+    fn row_window(&self, context: &PlanContext<'_>, _: usize) -> Option<RowWindow> {
+        (self.row_window)(context)
     }
 }
 
@@ -20,7 +31,38 @@ impl<F: Fn(&PlanContext<'_>) -> Result<Planned, EngineError> + Send + Sync> Oper
 pub(super) fn operator(
     plan: impl Fn(&PlanContext<'_>) -> Result<Planned, EngineError> + Send + Sync + 'static,
 ) -> Result<Box<dyn Operator>, EngineError> {
-    Ok(Box::new(PlanFn(plan)))
+    operator_by_rows(plan, |_| None)
+}
+
+/// An operator that plans by a closure, strips of rows too where the other says by what rows they are made.
+pub(super) fn operator_by_rows(
+    plan: impl Fn(&PlanContext<'_>) -> Result<Planned, EngineError> + Send + Sync + 'static,
+    row_window: impl Fn(&PlanContext<'_>) -> Option<RowWindow> + Send + Sync + 'static,
+) -> Result<Box<dyn Operator>, EngineError> {
+    Ok(Box::new(PlanFn { plan, row_window }))
+}
+
+/// An elementwise operator that plans by a closure.
+pub(super) fn elementwise(
+    plan: impl Fn(&PlanContext<'_>) -> Result<Planned, EngineError> + Send + Sync + 'static,
+) -> Result<Box<dyn Operator>, EngineError> {
+    operator_by_rows(plan, same_rows)
+}
+
+/// Row by row, where every input is a map that is not known yet, or has no rows of its own.
+fn same_rows(context: &PlanContext<'_>) -> Option<RowWindow> {
+    let rows = |input: &PlanInput<'_>| match input.spec.shape[..] {
+        [1, _, _, _] if !input.constant && input.value.is_none() => true,
+        [.., rows, _] => rows == 1,
+        _ => true,
+    };
+    context.inputs.iter().flatten().all(rows).then_some(RowWindow::SAME)
+}
+
+/// Row by row, where maps that are not known yet are joined along their channels.
+pub(super) fn concat_rows(context: &PlanContext<'_>, axis: i64) -> Option<RowWindow> {
+    let map = |input: &PlanInput<'_>| input.spec.shape.len() == 4 && !input.constant && input.value.is_none();
+    ([1, -3].contains(&axis) && context.inputs.iter().flatten().all(map)).then_some(RowWindow::SAME)
 }
 
 struct StepFn<F>(F);

@@ -1,9 +1,11 @@
 //! Pooling over windows and whole images, and SqueezeExcite.
 
 use super::Build;
-use super::conv::{require_f32, window};
+use super::conv::{require_f32, row_window, window};
 use crate::attributes::Attributes;
-use crate::op::{EngineError, Operator, PlanContext, Planned, RunContext, Step, TensorSpec, check_size};
+use crate::op::{
+    EngineError, Operator, PlanContext, Planned, RowWindow, RunContext, Step, TensorSpec, check_size,
+};
 use vedette_tensor::conv::WindowAttributes;
 use vedette_tensor::pool::{
     GlobalPoolPlan, GlobalReduction, PoolPlan, PoolShape, Reduction, SqueezeExciteArguments,
@@ -52,10 +54,34 @@ fn pool(attributes: &Attributes, reduction: Reduction) -> Result<Box<dyn Operato
     }))
 }
 
+/// The shape of a pooling of whole maps, or of the strips that the context says.
+pub(super) fn pool_shape(
+    context: &PlanContext<'_>,
+    kernel: &[usize],
+    window: &WindowAttributes,
+) -> Result<PoolShape, EngineError> {
+    let shape = PoolShape::new(&context.input(0)?.spec.shape, kernel, window)?;
+    Ok(match context.row_padding {
+        Some(padding) => shape.with_row_padding(padding),
+        None => shape,
+    })
+}
+
+/// The rows that a pooling reads.
+pub(super) fn pool_rows(
+    context: &PlanContext<'_>,
+    kernel: &[usize],
+    window: &WindowAttributes,
+) -> Option<RowWindow> {
+    let shape = PoolShape::new(&context.optional(0)?.spec.shape, kernel, window).ok()?;
+    // A last, partial window counts elements as no other does.
+    (!window.ceil_mode).then(|| row_window(&shape.axes[1]))
+}
+
 impl Operator for Pool {
     fn plan(&self, context: &PlanContext<'_>) -> Result<Planned, EngineError> {
         let x = &context.input(0)?.spec;
-        let shape = PoolShape::new(&x.shape, &self.kernel, &self.window)?;
+        let shape = pool_shape(context, &self.kernel, &self.window)?;
         let y = shape.output();
         check_size(DType::I64, &y, context.memory_limit)?;
         let output = TensorSpec::channels_last(x.dtype, &y);
@@ -91,6 +117,11 @@ impl Operator for Pool {
             scratch_bytes: 0,
             step: Box::new(MaxPoolStep { shape, column_major: self.column_major, max_pool }),
         })
+    }
+
+    fn row_window(&self, context: &PlanContext<'_>, _: usize) -> Option<RowWindow> {
+        // Indices of a strip are none of the map.
+        pool_rows(context, &self.kernel, &self.window).filter(|_| context.outputs == 1)
     }
 }
 

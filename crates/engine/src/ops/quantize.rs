@@ -2,12 +2,12 @@
 
 use super::Build;
 use super::planning::{
-    axis_of, expect_dtype, input, invalid, known_scalar, layout, no_kernel, operator, output_like, plan_map,
-    step,
+    axis_of, expect_dtype, input, invalid, known_scalar, layout, no_kernel, operator_by_rows, output_like,
+    plan_map, step,
 };
 use super::scratch::{ScratchPlan, ScratchTensor};
 use crate::attributes::Attributes;
-use crate::op::{EngineError, PlanContext, PlanInput, Planned, TensorSpec};
+use crate::op::{EngineError, PlanContext, PlanInput, Planned, RowWindow, TensorSpec};
 use vedette_integer::elementwise as bytes;
 use vedette_integer::elementwise::Bytes;
 use vedette_simd::Isa;
@@ -25,19 +25,21 @@ pub(super) const OPERATORS: &[(&str, Build)] = &[
             }
             _ => None,
         };
-        operator(move |context| {
+        let plan = move |context: &PlanContext<'_>| {
             require_f32(context.input(0)?, "QuantizeLinear")?;
             let to = context.optional(2).map(|zero_point| zero_point.spec.dtype);
             let to = to.or(given).unwrap_or(DType::U8);
             grouping.plan(context, Direction::Quantize, to)
-        })
+        };
+        operator_by_rows(plan, move |context| grouping.row_window(context))
     }),
     ("DequantizeLinear", |attributes| {
         let grouping = Grouping::new(attributes)?;
-        operator(move |context| {
+        let plan = move |context: &PlanContext<'_>| {
             let from = context.input(0)?.spec.dtype;
             grouping.plan(context, Direction::Dequantize, from)
-        })
+        };
+        operator_by_rows(plan, move |context| grouping.row_window(context))
     }),
 ];
 
@@ -114,6 +116,13 @@ impl Grouping {
             return invalid(format!("attribute `block_size` is {block}"));
         };
         Ok(Grouping { axis: attributes.int_or("axis", 1)?, block })
+    }
+
+    /// Row by row, where rows do not differ in their parameters.
+    fn row_window(self, context: &PlanContext<'_>) -> Option<RowWindow> {
+        let mut parameters = context.inputs.iter().skip(1).flatten();
+        let alike = [1, -3].contains(&self.axis) && self.block == 0;
+        (alike || parameters.all(|input| input.spec.len() == 1)).then_some(RowWindow::SAME)
     }
 
     fn plan(

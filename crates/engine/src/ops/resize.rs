@@ -2,11 +2,12 @@
 
 use super::Build;
 use super::planning::{
-    Integers, axes_of, expect_dtype, input, invalid, layout, one_of, operator, optional_integers, plan_view,
-    shape_of, step,
+    Integers, axes_of, expect_dtype, input, invalid, layout, one_of, operator_by_rows, optional_integers,
+    plan_view, shape_of, step,
 };
 use crate::attributes::Attributes;
-use crate::op::{EngineError, Operator, PlanContext, Planned, TensorSpec};
+use crate::op::{EngineError, Operator, PlanContext, Planned, RowWindow, TensorSpec};
+use std::sync::Arc;
 use vedette_tensor::movement::{GridGather, dense_strides_like};
 use vedette_tensor::resize::{AxisMap, Coordinates, Interpolation, Nearest, Resize, Sampling};
 use vedette_tensor::{DType, Dims, View, ViewMut};
@@ -29,10 +30,14 @@ pub(super) struct Settings {
 }
 
 fn build(attributes: &Attributes) -> Result<Box<dyn Operator>, EngineError> {
-    let settings = settings(attributes)?;
-    operator(move |context| {
-        settings.plan_with(context, |context, output, maps| settings.plan_maps(context, output, maps))
-    })
+    let settings = Arc::new(settings(attributes)?);
+    let by_rows = settings.clone();
+    operator_by_rows(
+        move |context| {
+            settings.plan_with(context, |context, output, maps| settings.plan_maps(context, output, maps))
+        },
+        move |context| by_rows.row_window(context),
+    )
 }
 
 /// Reads the attributes.
@@ -90,6 +95,17 @@ fn floats(context: &PlanContext<'_>, i: usize) -> Result<Option<Option<Vec<f64>>
 }
 
 impl Settings {
+    /// The rows that an enlargement reads which repeats each row so many times.
+    fn row_window(&self, context: &PlanContext<'_>) -> Option<RowWindow> {
+        let repeats = self.sampling.coordinates == Coordinates::Asymmetric
+            && self.sampling.interpolation == Interpolation::Nearest(Nearest::Floor);
+        let scales = floats(context, 2).ok()???;
+        let [_, _, rows, _] = scales[..] else { return None };
+        let factor = rows as usize;
+        let whole = factor > 0 && factor as f64 == rows && self.axes.is_none();
+        (repeats && whole).then_some(RowWindow::enlarged(factor))
+    }
+
     /// Plans the node; `plan_maps` is given the output's spec and the map of every axis that changes.
     pub(super) fn plan_with(
         &self,

@@ -1,7 +1,7 @@
 use super::order::{Need, frugal_order};
 use super::pack::{Interval, pack};
-use super::planner::{Home, Planner, StepRequest, Value};
-use super::{Base, Cut, Operand, Plan, PlannedStep};
+use super::planner::{Home, Planner, StepRequest, Target, Value};
+use super::{Base, Cut, Operand, Part, Plan, PlannedStep};
 use crate::op::{EngineError, RunContext, Step, TensorSpec, check_size};
 use crate::program::ValueId;
 use smallvec::{SmallVec, smallvec};
@@ -41,6 +41,7 @@ impl Planner<'_> {
             outputs.iter().map(|output| &output.value).chain(carried.iter().map(|(_, v)| v)),
         );
         self.order_steps(outputs.iter().map(|output| &output.value).chain(carried.iter().map(|(_, v)| v)));
+        self.strip_sections(outputs.iter().map(|output| &output.value).chain(carried.iter().map(|(_, v)| v)));
 
         let mut buffers = self.lifetimes();
         let end = self.steps.len() + outputs.len();
@@ -57,15 +58,16 @@ impl Planner<'_> {
         let mut resolver = Resolver { buffers, offsets, known: Vec::new() };
         let mut steps = Vec::with_capacity(end);
         for (request, scratch) in self.steps.into_iter().zip(scratch) {
-            if request.outputs.iter().all(|(spec, _)| spec.is_empty()) {
+            if request.outputs.iter().all(|target| target.spec.is_empty()) {
                 continue;
             }
             let inputs =
                 request.inputs.iter().map(|value| value.as_ref().map(|v| resolver.operand(v))).collect();
-            let outputs = request.outputs.iter().map(|(spec, id)| resolver.buffer(spec, *id, 0)).collect();
+            let outputs = request.outputs.iter().map(|target| resolver.target(target)).collect();
             let scratch = (scratch, request.scratch_bytes);
             steps.push(PlannedStep {
                 node: Some(request.node),
+                part: request.part,
                 inputs,
                 outputs,
                 scratch,
@@ -86,10 +88,11 @@ impl Planner<'_> {
                 let target = Operand { spec: spec.clone(), base: Base::Output(index), offset: 0 };
                 steps.push(PlannedStep {
                     node: None,
+                    part: Part::Whole,
                     inputs: smallvec![Some(resolver.operand(&value))],
                     outputs: smallvec![target],
                     scratch: (0, 0),
-                    step: Box::new(CopyStep(copy)),
+                    step: Arc::new(CopyStep(copy)),
                 });
             }
             specs.push((index, spec));
@@ -160,14 +163,14 @@ impl Planner<'_> {
     fn drop_unread_steps<'v>(&mut self, kept: impl Iterator<Item = &'v Value>) {
         let mut read = vec![false; self.buffers.len()];
         let note = |value: &Value, read: &mut [bool]| {
-            if let Some(id) = buffer_of(value) {
+            if let Some(id) = value.buffer() {
                 read[id] = true;
             }
         };
         kept.for_each(|value| note(value, &mut read));
         let mut steps: Vec<StepRequest> = Vec::with_capacity(self.steps.len());
         while let Some(step) = self.steps.pop() {
-            if step.outputs.iter().any(|&(_, id)| read[id]) {
+            if step.outputs.iter().any(|target| read[target.id]) {
                 step.inputs.iter().flatten().for_each(|value| note(value, &mut read));
                 steps.push(step);
             }
@@ -179,16 +182,16 @@ impl Planner<'_> {
     /// Puts the steps in an order that takes less memory, where there is one.
     fn order_steps<'v>(&mut self, kept: impl Iterator<Item = &'v Value>) {
         let mut outlives = vec![false; self.buffers.len()];
-        kept.filter_map(buffer_of).for_each(|id| outlives[id] = true);
+        kept.filter_map(Value::buffer).for_each(|id| outlives[id] = true);
         let needs: Vec<Need> = self
             .steps
             .iter()
             .map(|step| {
                 let mut reads: SmallVec<[usize; 4]> =
-                    step.inputs.iter().flatten().filter_map(buffer_of).collect();
+                    step.inputs.iter().flatten().filter_map(Value::buffer).collect();
                 reads.sort_unstable();
                 reads.dedup();
-                let writes = step.outputs.iter().map(|&(_, id)| id).collect();
+                let writes = step.outputs.iter().map(|target| target.id).collect();
                 Need { reads, writes, scratch_bytes: step.scratch_bytes }
             })
             .collect();
@@ -202,9 +205,12 @@ impl Planner<'_> {
         let unused = Buffer { bytes: 0, first: 0, last: 0, output: None, within: None };
         let mut buffers = vec![unused; self.buffers.len()];
         for (index, step) in self.steps.iter().enumerate() {
-            for &(_, id) in &step.outputs {
-                let bytes = self.buffers[id];
-                buffers[id] = Buffer { bytes, first: index, last: index, output: None, within: None };
+            for target in &step.outputs {
+                let buffer = &mut buffers[target.id];
+                // Strips of a map write the same buffer one after the other.
+                let first = if buffer.bytes == 0 { index } else { buffer.first };
+                *buffer =
+                    Buffer { bytes: self.buffers[target.id], first, last: index, output: None, within: None };
             }
             for value in step.inputs.iter().flatten() {
                 keep_until(&mut buffers, value, index);
@@ -216,7 +222,7 @@ impl Planner<'_> {
     /// Lets outputs take over the memory of inputs that are not needed afterwards.
     fn take_over(&self, buffers: &mut [Buffer]) {
         for (index, step) in self.steps.iter().enumerate() {
-            let Some((spec, output)) = step.outputs.first() else { continue };
+            let Some(Target { spec, id: output, .. }) = step.outputs.first() else { continue };
             for &position in &step.in_place {
                 let Some(Some(value)) = step.inputs.get(position) else { continue };
                 let Home::Buffer { id, offset } = value.home else { continue };
@@ -262,16 +268,8 @@ impl Planner<'_> {
     }
 }
 
-/// The buffer of this plan that a value lies in.
-fn buffer_of(value: &Value) -> Option<usize> {
-    match value.home {
-        Home::Buffer { id, .. } => Some(id),
-        _ => None,
-    }
-}
-
 fn keep_until(buffers: &mut [Buffer], value: &Value, step: usize) {
-    if let Some(id) = buffer_of(value) {
+    if let Some(id) = value.buffer() {
         buffers[id].last = buffers[id].last.max(step);
     }
 }
@@ -320,6 +318,10 @@ impl Resolver {
             }
             Home::Released => unreachable!("no step reads what its node has released"),
         }
+    }
+
+    fn target(&self, Target { spec, id, offset }: &Target) -> Operand {
+        self.buffer(spec, *id, offset * spec.dtype.size() as isize)
     }
 
     fn buffer(&self, spec: &TensorSpec, id: usize, offset: isize) -> Operand {

@@ -6,6 +6,7 @@ mod memory;
 mod order;
 mod pack;
 mod planner;
+mod strips;
 
 pub(crate) use constants::Constants;
 pub(crate) use planner::{Parts, Planner, Settings, State};
@@ -38,15 +39,27 @@ pub(crate) struct Operand {
     pub(crate) offset: isize,
 }
 
+/// What a step is to its node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Part {
+    /// All there is to do.
+    Whole,
+    /// Some rows of its output.
+    Strip,
+    /// Keeping rows of its output for the next strip.
+    Carry,
+}
+
 /// A step and its operands.
 pub(crate) struct PlannedStep {
     /// The node it comes from; `None` for a copy to a program output.
     pub(crate) node: Option<usize>,
+    pub(crate) part: Part,
     pub(crate) inputs: SmallVec<[Option<Operand>; 4]>,
     pub(crate) outputs: SmallVec<[Operand; 1]>,
     /// Offset and size of the scratch memory in the arena.
     pub(crate) scratch: (usize, usize),
-    pub(crate) step: Box<dyn Step>,
+    pub(crate) step: Arc<dyn Step>,
 }
 
 /// The work from one point of the program to its end, or to the next value that planning has to wait for.

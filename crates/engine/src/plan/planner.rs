@@ -1,4 +1,4 @@
-use super::{Constants, Plan};
+use super::{Constants, Part, Plan};
 use crate::op::{
     EngineError, Operator, PlanContext, PlanInput, Planned, RunContext, Step, TensorSpec, ViewOf, check_size,
 };
@@ -15,6 +15,8 @@ pub(crate) struct Settings {
     pub(crate) isa: Isa,
     pub(crate) pool: ThreadPool,
     pub(crate) memory_limit: usize,
+    /// Bytes that the steps of one strip of a section should touch, for each thread; 0 to run every step on whole maps.
+    pub(crate) strip_bytes: usize,
 }
 
 /// Where a value lies while planning; offsets count elements.
@@ -55,6 +57,14 @@ impl Value {
     fn is_constant(&self) -> bool {
         matches!(self.home, Home::Known { constant: true, .. } | Home::Released)
     }
+
+    /// The buffer of this plan that it lies in.
+    pub(super) fn buffer(&self) -> Option<usize> {
+        match self.home {
+            Home::Buffer { id, .. } => Some(id),
+            _ => None,
+        }
+    }
 }
 
 /// The offsets of the first and the last element of a piece of memory, seen from its base.
@@ -90,15 +100,22 @@ impl Extent {
     }
 }
 
+/// Where an output of a step goes: the buffer, and the element of it to begin at.
+pub(super) struct Target {
+    pub(super) spec: TensorSpec,
+    pub(super) id: usize,
+    pub(super) offset: isize,
+}
+
 /// A step before its operands have memory.
 pub(super) struct StepRequest {
     pub(super) node: usize,
+    pub(super) part: Part,
     pub(super) inputs: SmallVec<[Option<Value>; 4]>,
-    /// Specs and buffers of the outputs.
-    pub(super) outputs: SmallVec<[(TensorSpec, usize); 1]>,
+    pub(super) outputs: SmallVec<[Target; 1]>,
     pub(super) in_place: Vec<usize>,
     pub(super) scratch_bytes: usize,
-    pub(super) step: Box<dyn Step>,
+    pub(super) step: Arc<dyn Step>,
 }
 
 /// What is known at a node: where every value made so far lies.
@@ -141,8 +158,8 @@ impl State {
 }
 
 /// What an operator says to its inputs.
-struct Answer {
-    planned: Planned,
+pub(super) struct Answer {
+    pub(super) planned: Planned,
     all_known: bool,
     all_constant: bool,
 }
@@ -204,8 +221,14 @@ impl<'a> Planner<'a> {
             .ok_or_else(|| EngineError::Invalid(format!("value {id} is not there")))
     }
 
-    /// Has the operator plan a node.
-    fn ask(&self, index: usize) -> Result<Answer, EngineError> {
+    /// What a node's operator may know: of the inputs at some positions only strips, as these specs say.
+    pub(super) fn with_context<R>(
+        &self,
+        index: usize,
+        strips: &[(usize, TensorSpec)],
+        row_padding: Option<[usize; 2]>,
+        use_it: impl FnOnce(&PlanContext<'_>, &dyn Operator) -> R,
+    ) -> Result<R, EngineError> {
         let node = &self.parts.program.nodes[index];
         let mut inputs: SmallVec<[Option<PlanInput<'_>>; 6]> = SmallVec::new();
         for (position, id) in node.inputs.iter().enumerate() {
@@ -215,39 +238,57 @@ impl<'a> Planner<'a> {
             };
             let value = self.value(id)?;
             let released = self.constants.is_released(index, position);
+            let strip = strips.iter().find(|strip| strip.0 == position);
             inputs.push(Some(PlanInput {
-                spec: value.spec.clone(),
+                spec: strip.map_or(&value.spec, |strip| &strip.1).clone(),
                 value: if released { None } else { value.view() },
                 constant: value.is_constant(),
             }));
         }
         let first = node.outputs.first().copied().flatten();
-        let preferred_order = first.and_then(|id| self.parts.preferred_orders[id].as_deref());
         let context = PlanContext {
             inputs: &inputs,
             outputs: node.outputs.len(),
             isa: self.parts.settings.isa,
             threads: self.parts.settings.pool.threads(),
-            preferred_order,
+            preferred_order: first.and_then(|id| self.parts.preferred_orders[id].as_deref()),
             memory_limit: self.parts.settings.memory_limit,
+            row_padding,
         };
-        let planned = self.parts.operators[index].plan(&context)?;
-        if let Planned::NeedsValue(position) = planned {
-            match inputs.get(position) {
-                Some(Some(PlanInput { value: None, constant: false, .. })) => {}
-                _ => return Err(EngineError::Invalid(format!("input {position} has no value to wait for"))),
+        Ok(use_it(&context, self.parts.operators[index].as_ref()))
+    }
+
+    /// Has the operator plan a node, for whole maps or for strips of them.
+    pub(super) fn ask(
+        &self,
+        index: usize,
+        strips: &[(usize, TensorSpec)],
+        row_padding: Option<[usize; 2]>,
+    ) -> Result<Answer, EngineError> {
+        self.with_context(index, strips, row_padding, |context, operator| {
+            let inputs = context.inputs;
+            let planned = operator.plan(context)?;
+            if let Planned::NeedsValue(position) = planned {
+                match inputs.get(position) {
+                    Some(Some(PlanInput { value: None, constant: false, .. })) => {}
+                    _ => {
+                        return Err(EngineError::Invalid(format!(
+                            "input {position} has no value to wait for"
+                        )));
+                    }
+                }
             }
-        }
-        let all_known = inputs.iter().flatten().all(|input| input.value.is_some());
-        let all_constant = all_known && inputs.iter().flatten().all(|input| input.constant);
-        Ok(Answer { planned, all_known, all_constant })
+            let all_known = inputs.iter().flatten().all(|input| input.value.is_some());
+            let all_constant = all_known && inputs.iter().flatten().all(|input| input.constant);
+            Ok(Answer { planned, all_known, all_constant })
+        })?
     }
 
     /// Plans one node; the value it has to wait for, if any.
     fn plan_node(&mut self, index: usize) -> Result<Option<ValueId>, EngineError> {
         let program = self.parts.program;
         let node = &program.nodes[index];
-        let Answer { planned, all_known, all_constant } = self.ask(index)?;
+        let Answer { planned, all_known, all_constant } = self.ask(index, &[], None)?;
         let mut made = match planned {
             Planned::NeedsValue(position) => return Ok(node.inputs[position]),
             Planned::Views { input, views } => self.plan_views(node, input, views)?,
@@ -432,16 +473,17 @@ impl<'a> Planner<'a> {
         for spec in outputs {
             let id = self.buffers.len();
             self.buffers.push(check_size(spec.dtype, &spec.shape, self.parts.settings.memory_limit)?);
-            requested.push((spec.clone(), id));
+            requested.push(Target { spec: spec.clone(), id, offset: 0 });
             values.push(Value { spec, home: Home::Buffer { id, offset: 0 } });
         }
         self.steps.push(StepRequest {
             node: index,
+            part: Part::Whole,
             inputs,
             outputs: requested,
             in_place,
             scratch_bytes,
-            step,
+            step: step.into(),
         });
         Ok(values)
     }

@@ -1,5 +1,6 @@
 pub(crate) mod allocation;
 mod random_programs;
+mod strips;
 mod toy;
 
 use crate::op::EngineError;
@@ -83,13 +84,22 @@ impl Builder {
         memory_limit: Option<usize>,
         find: fn(&str) -> Option<Build>,
     ) -> Result<Engine, EngineError> {
+        self.engine(outputs, Options { threads: 2, memory_limit, ..Options::default() }, find)
+    }
+
+    /// An engine of these operators that runs in that way.
+    fn engine(
+        self,
+        outputs: &[usize],
+        options: Options,
+        find: fn(&str) -> Option<Build>,
+    ) -> Result<Engine, EngineError> {
         let outputs: Vec<Value> =
             outputs.iter().map(|id| json!({"value": id, "name": format!("v{id}")})).collect();
         let text = json!({
             "version": 1, "values": self.values, "inputs": self.inputs, "outputs": outputs,
             "constants": self.constants, "nodes": self.nodes,
         });
-        let options = Options { threads: 2, isa: None, memory_limit };
         Engine::with_operators(Program::parse(&text.to_string())?, self.tensors, options, find)
     }
 

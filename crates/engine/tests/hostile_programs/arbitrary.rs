@@ -309,7 +309,7 @@ fn run(program: Program, constants: Vec<Tensor>, choices: &mut Choices<'_>) {
         let Some(tensor) = choices.tensor(input.dtype, &shape) else { return };
         inputs.push(tensor);
     }
-    let options = Options { threads: 1, isa: None, memory_limit: Some(MEMORY_LIMIT) };
+    let options = Options { threads: 1, isa: None, memory_limit: Some(MEMORY_LIMIT), ..Options::default() };
     let Ok(engine) = Engine::new(program, constants, options) else { return };
     let views: Vec<_> = inputs.iter().map(Tensor::view).collect();
     // The second run uses what the first left: plans, packed weights, memory.

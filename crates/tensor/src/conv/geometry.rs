@@ -57,6 +57,12 @@ impl Axis {
         (self.kernel - 1) * self.dilation + 1
     }
 
+    /// The axis with other padding: `[begin, end]`, which leaves room for a window.
+    pub fn with_padding(self, [pad_begin, pad_end]: [usize; 2]) -> Axis {
+        let room = (self.input + pad_begin + pad_end).saturating_sub(self.extent());
+        Axis { pad_begin, pad_end, output: room / self.stride + 1, ..self }
+    }
+
     /// The input position of a tap, if it is within the input.
     pub fn at(&self, output: usize, tap: usize) -> Option<usize> {
         (output * self.stride + tap * self.dilation)

@@ -60,6 +60,12 @@ impl ConvShape {
         })
     }
 
+    /// The convolution of a strip of rows, with padding `[above, below]` in place of the image's.
+    pub fn with_row_padding(mut self, padding: [usize; 2]) -> ConvShape {
+        self.axes[1] = self.axes[1].with_padding(padding);
+        self
+    }
+
     /// Shape of the output.
     pub fn output(&self) -> Dims {
         let spatial = self.axes[3 - self.rank..].iter().map(|axis| axis.output);

@@ -191,6 +191,11 @@ impl TransposeShape {
         [self.batch, self.out_channels].into_iter().chain(spatial).collect()
     }
 
+    /// Output rows for each input row, where every output row is made of one input row alone.
+    pub fn rows_by_row(&self) -> Option<usize> {
+        self.axes[1].is_tiling().then_some(self.axes[1].stride)
+    }
+
     /// Multiply-accumulates.
     pub fn work(&self) -> u64 {
         let taps: usize = self.axes.iter().map(|axis| axis.kernel * axis.input).product();

@@ -48,6 +48,12 @@ impl PoolShape {
         Ok(PoolShape { batch: x[0], channels: x[1], axes: three(&axes), rank: axes.len() })
     }
 
+    /// The pooling of a strip of rows, with padding `[above, below]` in place of the image's.
+    pub fn with_row_padding(mut self, padding: [usize; 2]) -> PoolShape {
+        self.axes[1] = self.axes[1].with_padding(padding);
+        self
+    }
+
     /// Shape of the output.
     pub fn output(&self) -> Dims {
         let spatial = self.axes[3 - self.rank..].iter().map(|axis| axis.output);

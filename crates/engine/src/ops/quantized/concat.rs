@@ -5,7 +5,7 @@ use crate::attributes::Attributes;
 use crate::op::{EngineError, Operator, PlanContext, Planned, TensorSpec};
 use crate::ops::Build;
 use crate::ops::planning::{
-    axis_of, check, expect_dtype, input, invalid, layout, operator, output_like, step,
+    axis_of, check, concat_rows, expect_dtype, input, invalid, layout, operator_by_rows, output_like, step,
 };
 use crate::ops::scratch::{ScratchPlan, ScratchTensor};
 use vedette_integer::elementwise::lookup;
@@ -38,7 +38,8 @@ fn concat(attributes: &Attributes) -> Result<Box<dyn Operator>, EngineError> {
             },
         )
         .collect();
-    operator(move |context| plan(context, axis, &tables))
+    let by_rows = move |context: &PlanContext<'_>| concat_rows(context, axis);
+    operator_by_rows(move |context| plan(context, axis, &tables), by_rows)
 }
 
 fn plan(context: &PlanContext<'_>, axis: i64, tables: &[[u8; 256]]) -> Result<Planned, EngineError> {

@@ -1,12 +1,14 @@
 //! QuantizedConv: every kind of it is chosen in [`Method::new`].
 
 use super::product::{
-    Forms, PACKED, PackedProduct, ProductAttributes, Residual, WEIGHTS, pointer_of, reserve,
+    Forms, PACKED, PackedProduct, ProductAttributes, RESIDUAL, Residual, WEIGHTS, pointer_of, reserve,
 };
 use crate::attributes::Attributes;
-use crate::op::{EngineError, Operator, PlanContext, Planned, RunContext, Step, TensorSpec, check_size};
+use crate::op::{
+    EngineError, Operator, PlanContext, Planned, RowWindow, RunContext, Step, TensorSpec, check_size,
+};
 use crate::ops::Build;
-use crate::ops::conv::{check_kernel, window};
+use crate::ops::conv::{check_kernel, conv_shape, row_window, window};
 use crate::ops::scratch::{ScratchPlan, ScratchTensor};
 use std::sync::Arc;
 use vedette_integer::conv::{ConvArguments, ConvPlan, ConvWeights};
@@ -119,7 +121,7 @@ impl Operator for Conv {
         self.attributes.check(context)?;
         let (x, w) = (&context.input(0)?.spec, context.input(WEIGHTS)?);
         check_kernel(&self.kernel, &w.spec.shape)?;
-        let shape = ConvShape::new(&x.shape, &w.spec.shape, self.groups, &self.window)?;
+        let shape = conv_shape(context, &x.shape, &w.spec.shape, self.groups, &self.window)?;
         let y = shape.output();
         let dtype = self.attributes.output_dtype();
         check_size(dtype, &y, context.memory_limit)?;
@@ -145,6 +147,15 @@ impl Operator for Conv {
             outputs: vec![output],
             step: Box::new(ConvStep { method, own_scratch, residual, work }),
         })
+    }
+
+    fn row_window(&self, context: &PlanContext<'_>, input: usize) -> Option<RowWindow> {
+        if input == RESIDUAL {
+            return Some(RowWindow::SAME);
+        }
+        let (x, w) = (context.optional(0)?, context.optional(WEIGHTS)?);
+        let shape = ConvShape::new(&x.spec.shape, &w.spec.shape, self.groups, &self.window).ok()?;
+        Some(row_window(&shape.axes[1]))
     }
 
     fn released_inputs(&self) -> &[usize] {

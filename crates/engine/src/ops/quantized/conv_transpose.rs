@@ -2,10 +2,12 @@
 
 use super::product::{Forms, PackedProduct, ProductAttributes, RESIDUAL, WEIGHTS, pointer_of};
 use crate::attributes::Attributes;
-use crate::op::{EngineError, Operator, PlanContext, Planned, RunContext, Step, TensorSpec, check_size};
+use crate::op::{
+    EngineError, Operator, PlanContext, Planned, RowWindow, RunContext, Step, TensorSpec, check_size,
+};
 use crate::ops::Build;
 use crate::ops::conv::check_kernel;
-use crate::ops::conv_transpose::transpose_attributes;
+use crate::ops::conv_transpose::{row_window, transpose_attributes};
 use std::sync::Arc;
 use vedette_integer::conv::{ConvArguments, TransposePlan, TransposeWeights};
 use vedette_simd::Isa;
@@ -63,6 +65,11 @@ impl Operator for ConvTranspose {
             outputs: vec![TensorSpec::channels_last(dtype, &y)],
             step: Box::new(ConvTransposeStep { plan, work: shape.work() }),
         })
+    }
+
+    fn row_window(&self, context: &PlanContext<'_>, _: usize) -> Option<RowWindow> {
+        let (x, w) = (context.optional(0)?, context.optional(WEIGHTS)?);
+        row_window(&x.spec.shape, &w.spec.shape, self.groups, &self.window)
     }
 
     fn packed_bytes(&self) -> usize {

@@ -4,7 +4,7 @@ use super::parameters::{quantization, requantize, table};
 use crate::attributes::Attributes;
 use crate::op::{EngineError, Operator, PlanContext};
 use crate::ops::Build;
-use crate::ops::planning::{expect_dtype, known_scalar, operator, plan_map};
+use crate::ops::planning::{elementwise, expect_dtype, known_scalar, plan_map};
 use vedette_integer::elementwise::{add, lookup, multiply, with_table};
 use vedette_integer::{Quantization, Requantize};
 use vedette_simd::Isa;
@@ -15,7 +15,7 @@ pub(super) const OPERATORS: &[(&str, Build)] = &[
     ("QuantizedAdd", |attributes| binary(attributes, add, |a, b| a + b)),
     ("QuantizedMul", |attributes| binary(attributes, multiply, |a, b| a * b)),
     ("QuantizedLookup", |_| {
-        operator(|context| {
+        elementwise(|context| {
             expect_dtype(context.input(0)?, DType::U8)?;
             let Some(table) = table(context, 1)? else {
                 return Err(EngineError::Invalid("input 1, the table, is missing".to_owned()));
@@ -34,7 +34,7 @@ fn binary(
 ) -> Result<Box<dyn Operator>, EngineError> {
     let sides = [quantization(attributes, "a")?, quantization(attributes, "b")?];
     let to = requantize(attributes)?;
-    operator(move |context| {
+    elementwise(move |context| {
         expect_dtype(context.input(0)?, DType::U8)?;
         expect_dtype(context.input(1)?, DType::U8)?;
         let table = table(context, 2)?;

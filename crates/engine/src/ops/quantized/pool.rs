@@ -6,7 +6,8 @@ use crate::attributes::Attributes;
 use crate::op::{EngineError, Operator, PlanContext, Planned, TensorSpec};
 use crate::ops::Build;
 use crate::ops::conv::window;
-use crate::ops::planning::{check, expect_dtype, input, invalid, operator, step};
+use crate::ops::planning::{check, expect_dtype, input, invalid, operator, operator_by_rows, step};
+use crate::ops::pool::{pool_rows, pool_shape};
 use vedette_integer::pool::{ByteReduction, GlobalAveragePlan, Mean, MeanOutput, PoolPlan};
 use vedette_tensor::DType;
 use vedette_tensor::pool::PoolShape;
@@ -41,11 +42,15 @@ fn average_pool(attributes: &Attributes) -> Result<Box<dyn Operator>, EngineErro
     let window = window(attributes)?;
     let include_pad = attributes.flag_or("count_include_pad", false)?;
     let mean = mean(attributes)?;
-    operator(move |context| {
-        expect_dtype(context.input(0)?, DType::U8)?;
-        let shape = PoolShape::new(&context.input(0)?.spec.shape, &kernel, &window)?;
-        plan_window(context, shape, ByteReduction::Average { mean, include_pad }, dtype_of(&mean))
-    })
+    let by_rows = (kernel.clone(), window.clone());
+    operator_by_rows(
+        move |context| {
+            expect_dtype(context.input(0)?, DType::U8)?;
+            let shape = pool_shape(context, &kernel, &window)?;
+            plan_window(context, shape, ByteReduction::Average { mean, include_pad }, dtype_of(&mean))
+        },
+        move |context| pool_rows(context, &by_rows.0, &by_rows.1),
+    )
 }
 
 /// Plans the pooling of windows.

@@ -83,7 +83,7 @@ fn run_at(
         "version": 1, "values": values + outputs, "inputs": inputs, "outputs": named, "constants": constants,
         "nodes": nodes,
     });
-    let options = Options { threads: 2, isa: Some(isa), memory_limit: None };
+    let options = Options { threads: 2, isa: Some(isa), memory_limit: None, ..Options::default() };
     let engine = Engine::new(Program::parse(&text.to_string())?, tensors, options)?;
     let views: Vec<View<'_>> = views.iter().map(Tensor::view).collect();
     let mut outputs = engine.run(&views)?;

@@ -34,7 +34,7 @@ impl Node {
             "nodes": [{"op": self.op, "name": "n", "inputs": read, "outputs": [made], "attributes": self.attributes}],
         });
         let constants = self.constants.iter().map(|(_, tensor)| Tensor::copy_of(&tensor.view()).unwrap());
-        let options = Options { threads, isa: Some(isa), memory_limit: None };
+        let options = Options { threads, isa: Some(isa), memory_limit: None, ..Options::default() };
         let engine = Engine::new(Program::parse(&program.to_string())?, constants.collect(), options)?;
         let views: Vec<View<'_>> = self.inputs.iter().map(|(_, tensor)| tensor.view()).collect();
         let first = engine.run(&views)?;
