@@ -69,9 +69,8 @@ def load_compiled(
     if cache is None:
         return _trimmed(model(source(), source))
     digest = digest or digest_of(path)
-    settings = recipe and recipe.to_json()
+    settings = recipe.to_json() if recipe else None
     kept = _place(Path(cache), digest, precision, (settings, ends))
-    images = ends.image_input and (ends.image_input.mean, ends.image_input.std)
 
     def kept_model() -> Model | None:
         try:
@@ -81,7 +80,9 @@ def load_compiled(
             return None
 
     there = kept_model()
-    if there is None and compile_apart(path, precision, Path(cache), settings, images, ends.best_class):
+    if there is None and compile_apart(
+        path, precision, Path(cache), settings, ends.image_input, ends.best_class
+    ):
         there = kept_model()
     if there is not None:
         return there
