@@ -121,6 +121,10 @@ def without_ports(header: Header) -> None:
     header["__metadata__"]["vedette.ports"] = "[]"
 
 
+def with_ports_of_no_type(header: Header) -> None:
+    header["__metadata__"]["vedette.ports"] = header["__metadata__"]["vedette.ports"].replace("dtype", "type")
+
+
 def with_strange_ports(header: Header) -> None:
     header["__metadata__"]["vedette.ports"] = '{"inputs": [3], "outputs": []}'
 
@@ -133,7 +137,7 @@ def with_a_strange_program(header: Header) -> None:
     "damage",
     [
         longer, negative, beyond, backwards, overlapping, mistyped, renamed, without_program, of_the_future,
-        without_ports, with_strange_ports, with_a_strange_program,
+        without_ports, with_strange_ports, with_ports_of_no_type, with_a_strange_program,
     ],
 )  # fmt: skip
 def test_a_header_that_lies_is_refused(path: Path, tmp_path: Path, damage: Callable[[Header], None]) -> None:

@@ -84,13 +84,17 @@ def _ports(ports: dict[str, Any], kind: str) -> list[dict[str, Any]]:
     found = ports.get(kind)
     if not isinstance(found, list):
         raise DamageError(f"it does not say what its {kind} are")
-    for port in found:
-        shape = port.get("shape") if isinstance(port, dict) else 0
-        named = isinstance(port, dict) and isinstance(port.get("name"), str)
-        typed = isinstance(port, dict) and (port.get("dtype") is None or port.get("dtype") in CODES)
-        shaped = shape is None or (
-            isinstance(shape, list) and all(size is None or type(size) in (int, str) for size in shape)
-        )
-        if not (named and typed and shaped):
-            raise DamageError(f"it does not say what its {kind} are")
+    if not all(isinstance(port, dict) and _is_port(port) for port in found):
+        raise DamageError(f"it does not say what its {kind} are")
     return found
+
+
+def _is_port(port: dict[str, Any]) -> bool:
+    if not {"name", "dtype", "shape"} <= port.keys():
+        return False
+    name, dtype, shape = port["name"], port["dtype"], port["shape"]
+    shaped = shape is None or (
+        isinstance(shape, list) and all(size is None or type(size) in (int, str) for size in shape)
+    )
+    typed = dtype is None or (isinstance(dtype, str) and dtype in CODES)
+    return isinstance(name, str) and typed and shaped
