@@ -24,6 +24,15 @@ struct Buffer {
     within: Option<(usize, isize)>,
 }
 
+/// Where everything lies.
+struct Layout {
+    buffers: Vec<Buffer>,
+    /// Of every buffer, and of every step's scratch memory.
+    offsets: Vec<usize>,
+    scratch: Vec<usize>,
+    arena_bytes: usize,
+}
+
 /// A program output that is made here.
 struct OutputRequest {
     index: usize,
@@ -41,19 +50,20 @@ impl Planner<'_> {
             outputs.iter().map(|output| &output.value).chain(carried.iter().map(|(_, v)| v)),
         );
         self.order_steps(outputs.iter().map(|output| &output.value).chain(carried.iter().map(|(_, v)| v)));
-        self.strip_sections(outputs.iter().map(|output| &output.value).chain(carried.iter().map(|(_, v)| v)));
-
-        let mut buffers = self.lifetimes();
+        let kept = outputs.iter().map(|output| &output.value).chain(carried.iter().map(|(_, value)| value));
+        let whole_steps = self.strip_sections(kept);
+        let mut layout = self.layout(&mut outputs, &carried)?;
+        if let Some(whole_steps) = whole_steps {
+            let strips = std::mem::replace(&mut self.steps, whole_steps);
+            let whole = self.layout(&mut outputs, &carried)?;
+            // Steps that no longer write over an input they are the last to read may need more than strips spare.
+            match layout.arena_bytes > whole.arena_bytes {
+                true => layout = whole,
+                false => self.steps = strips,
+            }
+        }
+        let Layout { buffers, offsets, scratch, arena_bytes } = layout;
         let end = self.steps.len() + outputs.len();
-        for (_, value) in &carried {
-            keep_until(&mut buffers, value, usize::MAX);
-        }
-        for output in &mut outputs {
-            keep_until(&mut buffers, &output.value, end);
-            output.direct = claim_output(&mut buffers, output);
-        }
-        self.take_over(&mut buffers);
-        let (offsets, scratch, arena_bytes) = self.place(&buffers)?;
 
         let mut resolver = Resolver { buffers, offsets, known: Vec::new() };
         let mut steps = Vec::with_capacity(end);
@@ -123,6 +133,26 @@ impl Planner<'_> {
         let planning = Duration::ZERO;
         let computed_bytes = self.known_bytes;
         Ok(Plan { steps, outputs: specs, known: resolver.known, arena_bytes, computed_bytes, cut, planning })
+    }
+
+    /// Where the buffers of the steps as they stand lie, and which of them are program outputs.
+    fn layout(
+        &self,
+        outputs: &mut [OutputRequest],
+        carried: &[(ValueId, Value)],
+    ) -> Result<Layout, EngineError> {
+        let mut buffers = self.lifetimes();
+        let end = self.steps.len() + outputs.len();
+        for (_, value) in carried {
+            keep_until(&mut buffers, value, usize::MAX);
+        }
+        for output in outputs {
+            keep_until(&mut buffers, &output.value, end);
+            output.direct = claim_output(&mut buffers, output);
+        }
+        self.take_over(&mut buffers);
+        let (offsets, scratch, arena_bytes) = self.place(&buffers)?;
+        Ok(Layout { buffers, offsets, scratch, arena_bytes })
     }
 
     /// The program outputs that are made by now and were not before.

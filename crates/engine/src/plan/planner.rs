@@ -101,6 +101,7 @@ impl Extent {
 }
 
 /// Where an output of a step goes: the buffer, and the element of it to begin at.
+#[derive(Clone)]
 pub(super) struct Target {
     pub(super) spec: TensorSpec,
     pub(super) id: usize,
@@ -108,6 +109,7 @@ pub(super) struct Target {
 }
 
 /// A step before its operands have memory.
+#[derive(Clone)]
 pub(super) struct StepRequest {
     pub(super) node: usize,
     pub(super) part: Part,

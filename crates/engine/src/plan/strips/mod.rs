@@ -59,12 +59,15 @@ impl Search {
 }
 
 impl Planner<'_> {
-    /// Has sections of steps run strip by strip where that keeps large maps out of memory. `kept` are the values that
-    /// are read after all steps.
-    pub(super) fn strip_sections<'v>(&mut self, kept: impl Iterator<Item = &'v Value>) {
+    /// Has sections of steps run strip by strip where that keeps large maps out of memory, and returns the steps as they
+    /// were, if it found any. `kept` are the values that are read after all steps.
+    pub(super) fn strip_sections<'v>(
+        &mut self,
+        kept: impl Iterator<Item = &'v Value>,
+    ) -> Option<Vec<StepRequest>> {
         let budget = self.parts.settings.strip_bytes.saturating_mul(self.parts.settings.pool.threads());
         if budget == 0 || self.buffers.iter().all(|&bytes| bytes < budget) {
-            return;
+            return None;
         }
         let mut search = Search {
             members: self.steps.iter().map(|step| self.member(step)).collect(),
@@ -91,14 +94,18 @@ impl Planner<'_> {
                 sections.insert(start, strips);
             }
         }
+        if sections.is_empty() {
+            return None;
+        }
         let whole = std::mem::take(&mut self.steps);
-        for (index, step) in whole.into_iter().enumerate() {
+        for (index, step) in whole.iter().enumerate() {
             match sections.remove(&index) {
                 Some(strips) => self.steps.extend(strips),
                 None if search.taken[index] => {}
-                None => self.steps.push(step),
+                None => self.steps.push(step.clone()),
             }
         }
+        Some(whole)
     }
 
     /// What a step is to a section; `None` where it needs whole maps.
