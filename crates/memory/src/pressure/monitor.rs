@@ -192,5 +192,5 @@ fn interval(level: Level, reading: &Reading, woken_by_stalls: bool) -> Duration 
         ..0.75 => Duration::from_secs(3),
         _ => Duration::from_secs(1),
     };
-    if woken_by_stalls { calm } else { calm.min(Duration::from_secs(3)) }
+    if woken_by_stalls || reading.fill() < 0.25 { calm } else { calm.min(Duration::from_secs(3)) }
 }

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
 
 from vedette.bench.target import Target
 
@@ -13,8 +15,7 @@ WATCH = "vedette-pressur"
 """What Linux leaves of the name of the thread that watches memory."""
 
 IDLE = """
-import asyncio, json, os, threading, time
-from pathlib import Path
+import asyncio
 import vedette as vd
 from vedette.batching import BatchConfig, DynamicBatcher
 runtime = vd.runtime.Runtime(); runtime.map(abs, range(100))
@@ -23,40 +24,72 @@ with budget.slice(): pass
 pipeline = vd.pipeline.Pipeline(abs, vd.pipeline.Stage(abs, workers=2)); pipeline.execute(1)
 batcher = DynamicBatcher(BatchConfig(max_wait_ms=5), list).start_threads(); batcher.submit(1).result()
 endpoint = vd.metrics.serve()
-def wakeups():
-    # By the name of the thread; one that never slept since the last look has not woken up either.
-    found = {}
-    for task in Path("/proc/self/task").glob("[0-9]*"):
-        if int(task.name) != threading.main_thread().native_id:
-            name, text = (task / "comm").read_text().strip(), (task / "status").read_text()
-            count = int(text.split("\\nvoluntary_ctxt_switches:")[1].split()[0])
-            found[name] = found.get(name, 0) + count
-    return found
 async def main():
     async with DynamicBatcher(BatchConfig(max_wait_ms=5), list) as batcher:
         await batcher.submit(1)
-        await asyncio.sleep(0.5)
-        # Looking costs some ms, which are not the idle process's.
-        then, before = wakeups(), time.process_time()
-        await asyncio.sleep({seconds})
-        used, now = time.process_time() - before, wakeups()
-        woken = {name: now[name] - then.get(name, 0) for name in now}
-        return {"cpu_s": used, "wakeups": woken}
-print(json.dumps(asyncio.run(main())))
+        print("ready", flush=True)
+        await asyncio.sleep(1e6)
+asyncio.run(main())
 """
+
+SETTLING_S = 0.5
+
+
+class Rest(NamedTuple):
+    """What a process used while it was left alone."""
+
+    cpu_s: float
+    wakeups: dict[str, int]
+    """Of the threads besides the main one, by their names."""
+
+
+def at_rest(code: str, length_s: float) -> Rest:
+    """What Python code uses for ``length_s`` seconds after it printed "ready" (Linux only).
+
+    It is read from outside: a process that wakes up to read its own clock pays for that, and on a
+    virtual machine waking from a long sleep alone takes some milliseconds.
+    """
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        try:
+            if process.stdout.readline().strip() != "ready":
+                raise RuntimeError(f"the idle process ended with status {process.wait()}")
+            time.sleep(SETTLING_S)
+            before = _threads(process.pid)
+            time.sleep(length_s)
+            after = _threads(process.pid)
+        finally:
+            process.kill()
+    used = 0.0
+    wakeups: dict[str, int] = {}
+    for number, (name, cpu_s, woken) in after.items():
+        # A thread begun meanwhile counts whole.
+        _, cpu_then, woken_then = before.get(number, (name, 0.0, 0))
+        used += cpu_s - cpu_then
+        if number != process.pid:
+            wakeups[name] = wakeups.get(name, 0) + woken - woken_then
+    return Rest(used, wakeups)
+
+
+def _threads(pid: int) -> dict[int, tuple[str, float, int]]:
+    """Name, CPU seconds and sleeps begun so far of each thread of a process."""
+    found = {}
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        sleeps = (task / "status").read_text().split("\nvoluntary_ctxt_switches:")[1].split()[0]
+        cpu_ns = (task / "schedstat").read_text().split()[0]
+        found[int(task.name)] = ((task / "comm").read_text().strip(), int(cpu_ns) / 1e9, int(sleeps))
+    return found
 
 
 def idle_process(length_s: float = 60.0) -> Iterator[Target]:
     """CPU of a process with one of everything and nothing to do, and how often its threads wake up."""
-    code = IDLE.replace("{seconds}", str(length_s))
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    measured = json.loads(done.stdout)
+    if sys.platform != "linux":
+        return
+    rest = at_rest(IDLE, length_s)
     case = f"idle process with everything constructed, {length_s:g} s"
-    yield Target(case, 100 * measured["cpu_s"] / length_s, "% CPU", 0.1, False)
-    if sys.platform == "linux":
-        woken: dict[str, int] = measured["wakeups"]
-        # The kernel tells of stalls; that a process nears a limit of its own has to be looked at.
-        watch = woken.pop(WATCH, 0)
-        note = ", ".join(f"{name} {count}" for name, count in woken.items() if count)
-        yield Target("the same: wakeups of its threads", sum(woken.values()), "", 0, False, note)
-        yield Target("the same: wakeups of the watch over memory", watch / length_s, "/s", 1.0, False)
+    yield Target(case, 100 * rest.cpu_s / length_s, "% CPU", 0.1, False)
+    # The kernel tells of stalls; that a process nears a limit of its own has to be looked at.
+    watch = rest.wakeups.pop(WATCH, 0)
+    note = ", ".join(f"{name} {count}" for name, count in rest.wakeups.items() if count)
+    yield Target("the same: wakeups of its threads", sum(rest.wakeups.values()), "", 0, False, note)
+    yield Target("the same: wakeups of the watch over memory", watch / length_s, "/s", 1.0, False)
