@@ -1,4 +1,5 @@
-"""Run groups of measurements: ``python -m bench [GROUP ...] [--threads 1 2] [--pairs 20] [--json FILE]``.
+"""Run groups of measurements: ``python -m bench [GROUP ...] [--threads 1 2] [--pairs 20]
+[--only TEXT] [--json FILE]``.
 
 model   each network: Vedette against ONNX Runtime
 quantize  in integers: Vedette against ONNX Runtime and OpenVINO
@@ -47,6 +48,12 @@ def main() -> None:
     )
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--pairs", type=int, default=20)
+    parser.add_argument(
+        "--only",
+        default="",
+        metavar="TEXT",
+        help="of model, quantize and ocr the cases with this in the name: --only detector",
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every record")
     chosen = parser.parse_args()
     if unknown := set(chosen.groups) - set(GROUPS):
@@ -70,7 +77,7 @@ def main() -> None:
                         rows = itertools.chain(rows, crates.blocks())
                 else:
                     source = {"model": model, "quantize": quantize, "ocr": ocr}[group]
-                    header, rows = HEADER, source.run(chosen.threads, chosen.pairs)
+                    header, rows = HEADER, source.run(chosen.threads, chosen.pairs, chosen.only)
                 print(header)
                 for row in rows:
                     records.append(row.to_dict())

@@ -1,4 +1,4 @@
-"""Models one by one: Vedette's engine against ONNX Runtime, float32."""
+"""Models one by one: Vedette's engine against ONNX Runtime, float32, and without strips."""
 
 from __future__ import annotations
 
@@ -17,31 +17,42 @@ from vedette.bench.pairs import Record, Worker, compare
 TOLERANCE = 1e-4
 
 
-def run(threads: list[int], pairs: int) -> Iterator[Record]:
-    """The reading models at the shapes that matter, then the reference networks."""
+def run(threads: list[int], pairs: int, only: str = "") -> Iterator[Record]:
+    """Reading models at the shapes that matter, then reference networks; cases with ``only`` in the name."""
     with tempfile.TemporaryDirectory() as folder:
         scratch = Path(folder)
         detector = hub.file("ppocr-v6-small", "detector")
         recogniser = hub.file("ppocr-v6-small", "recogniser")
         noise = np.random.default_rng(1).standard_normal((1, 3, 224, 224), dtype=np.float32)
         cases = [
-            ("PP-OCRv6 detector 1088x1920", detector, text(1088, 1920)),
-            ("PP-OCRv6 recogniser 48x320", recogniser, text(48, 320)),
-            ("PP-OCRv6 recogniser 48x1600", recogniser, text(48, 1600)),
+            ("PP-OCRv6 detector 1088x1920", detector, text(1088, 1920), "onnxruntime", 1.0),
+            ("the same, in strips", detector, text(1088, 1920), "vedette-whole-maps", None),
+            ("PP-OCRv6 recogniser 48x320", recogniser, text(48, 320), "onnxruntime", 1.0),
+            ("PP-OCRv6 recogniser 48x1600", recogniser, text(48, 1600), "onnxruntime", 1.0),
         ]
-        cases += [(name, path, noise) for name, path in reference_networks.write(scratch).items()]
+        references = reference_networks.write(scratch)
+        cases += [(name, path, noise, "onnxruntime", 1.25) for name, path in references.items()]
         for count in threads:
-            for case, path, x in cases:
+            for case, path, x, peer, target in cases:
+                if only not in case:
+                    continue
                 np.save(scratch / "input.npy", x)
                 settings = {"path": str(path), "x": str(scratch / "input.npy"), "threads": count}
                 ours = Worker(
                     "vedette-model", module="bench.worker", **settings, output=str(scratch / "ours.npy")
                 )
-                theirs = Worker(
-                    "onnxruntime", module="bench.worker", **settings, output=str(scratch / "theirs.npy")
+                theirs = Worker(peer, module="bench.worker", **settings, output=str(scratch / "theirs.npy"))
+                few = max(4, pairs // 4) if path == detector else pairs
+                yield compare(
+                    "model",
+                    case,
+                    ours,
+                    theirs,
+                    threads=count,
+                    pairs=few,
+                    agree=agreement,
+                    cpu_target=target,
                 )
-                few = max(4, pairs // 4) if "detector" in case else pairs
-                yield compare("model", case, ours, theirs, threads=count, pairs=few, agree=agreement)
 
 
 def text(height: int, width: int) -> np.ndarray[Any, np.dtype[np.float32]]:

@@ -6,6 +6,7 @@ import json
 import logging
 import sys
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,18 @@ def vedette_model(path: str, x: str, threads: int, output: str, precision: str =
     model = vedette.load(path, threads=threads, precision=precision)
     array = np.load(x)
     return lambda: model(array), lambda: _saved(model(array), output)
+
+
+def vedette_whole_maps(path: str, x: str, threads: int, output: str) -> Side:
+    """A model on Vedette's engine, every step on whole maps."""
+    from vedette._native import supported_operators
+    from vedette.model.native_engine import NativeEngine, compile_graph
+    from vedette.model.onnx_reader import read
+
+    graph = compile_graph(read(path, supported_operators()).graph)
+    engine = NativeEngine.of(graph, threads, strip_bytes=0)
+    array = np.load(x)
+    return lambda: engine.run([array]), lambda: _saved(engine.run([array])[0], output)
 
 
 def onnxruntime_model(path: str, x: str, threads: int, output: str) -> Side:
@@ -88,15 +101,21 @@ def vedette_ocr(images: list[str], threads: int, models: str, precision: str = "
     return read, read
 
 
-def rapidocr_ocr(images: list[str], threads: int, models: str) -> Side:
-    """Whole images read by RapidOCR on ONNX Runtime, with the same model files."""
+def rapidocr_ocr(images: list[str], threads: int, models: str, engine: str = "onnxruntime") -> Side:
+    """Whole images read by RapidOCR with the same model files, its defaults but for the number of threads."""
     from PIL import Image
-    from rapidocr import RapidOCR
+    from rapidocr import EngineType, RapidOCR
+
+    from vedette import hub
 
     logging.disable(logging.CRITICAL)
-    if models != "ppocr-v6-small":
-        raise SystemExit("RapidOCR carries the models of ppocr-v6-small only")
-    ocr = RapidOCR(params={"Global.use_cls": False, "EngineConfig.onnxruntime.intra_op_num_threads": threads})
+    settings: dict[str, Any] = {"Global.use_cls": False}
+    for stage, role in (("Det", "detector"), ("Cls", "classifier"), ("Rec", "recogniser")):
+        settings[f"{stage}.engine_type"] = EngineType(engine)
+        settings[f"{stage}.model_path"] = str(hub.file(models, role))
+    number = {"onnxruntime": "intra_op_num_threads", "openvino": "inference_num_threads"}[engine]
+    settings[f"EngineConfig.{engine}.{number}"] = threads
+    ocr = RapidOCR(params=settings)
     arrays = [np.asarray(Image.open(path).convert("RGB"))[:, :, ::-1].copy() for path in images]
 
     def read() -> list[str]:
@@ -112,12 +131,14 @@ def _saved(output: Any, path: str) -> str:
 
 SIDES: dict[str, Callable[..., Side]] = {
     "vedette-model": vedette_model,
+    "vedette-whole-maps": vedette_whole_maps,
     "onnxruntime": onnxruntime_model,
     "openvino": openvino_model,
     "vedette-load": vedette_load,
     "onnxruntime-load": onnxruntime_load,
     "vedette-ocr": vedette_ocr,
     "rapidocr": rapidocr_ocr,
+    "rapidocr-openvino": partial(rapidocr_ocr, engine="openvino"),
 }
 
 

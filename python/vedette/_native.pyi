@@ -141,7 +141,10 @@ class _MemoryUse(TypedDict):
 
 @final
 class Engine:
-    """A program ready to run, on ``threads`` threads (0: the default); any thread may call it."""
+    """A program ready to run, on ``threads`` threads (0: the default); any thread may call it.
+
+    Steps on maps that take more than ``strip_bytes`` for each thread run some rows at a time (0: never).
+    """
 
     def __new__(
         cls,
@@ -150,6 +153,7 @@ class Engine:
         threads: int = 0,
         isa: str | None = None,
         memory_limit: int | None = None,
+        strip_bytes: int | None = None,
     ) -> Engine: ...
     def run(self, inputs: Sequence[NDArray[Any]]) -> list[NDArray[Any]]:
         """Run the program; inputs may have any strides, outputs are new arrays in C order."""

@@ -33,7 +33,7 @@ impl Engine {
 #[pymethods]
 impl Engine {
     #[new]
-    #[pyo3(signature = (program, constants, threads=0, isa=None, memory_limit=None))]
+    #[pyo3(signature = (program, constants, threads=0, isa=None, memory_limit=None, strip_bytes=None))]
     fn new(
         py: Python<'_>,
         program: &str,
@@ -41,8 +41,9 @@ impl Engine {
         threads: usize,
         isa: Option<&str>,
         memory_limit: Option<usize>,
+        strip_bytes: Option<usize>,
     ) -> PyResult<Engine> {
-        let options = Options { threads, isa: level(py, isa)?, memory_limit, strip_bytes: None };
+        let options = Options { threads, isa: level(py, isa)?, memory_limit, strip_bytes };
         let program = detached(py, || Program::parse(program))?;
         let constants = constants
             .iter()

@@ -42,10 +42,16 @@ def run(_threads: list[int], pairs: int) -> Iterator[Record]:
         ("none", "never written", None),
     ):
         ours, theirs = Worker("vedette-frames", touch=touch), Worker("numpy-frames", touch=touch)
-        found = compare(
-            "memory", f"{FRAMES} frames, {case}", ours, theirs, threads=1, pairs=pairs, agree=faults
+        yield compare(
+            "memory",
+            f"{FRAMES} frames, {case}",
+            ours,
+            theirs,
+            threads=1,
+            pairs=pairs,
+            agree=faults,
+            cpu_target=target,
         )
-        yield replace(found, cpu_target=target)
     # What is left where memory costs nothing: arrays made over bytes that are there.
     ours, theirs = Worker("vedette-frames", touch="none"), Worker("array-frames")
     yield compare(

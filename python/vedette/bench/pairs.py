@@ -34,7 +34,7 @@ class Times:
 class Record:
     """One comparison. A ratio is Vedette's time over the peer's, the median over pairs.
 
-    ``cpu_target`` is the most that is wanted of the CPU ratio.
+    ``cpu_target`` and ``peak_target`` are the most that is wanted of the ratios of CPU and peak memory.
     """
 
     group: str
@@ -48,6 +48,12 @@ class Record:
     cpu_ratio: float
     agreement: str
     cpu_target: float | None = None
+    peak_target: float | None = None
+
+    @property
+    def peak_ratio(self) -> float:
+        """Vedette's peak memory over the peer's."""
+        return self.vedette_times.peak_mb / self.peer_times.peak_mb
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON."""
@@ -60,9 +66,14 @@ class Record:
         cpu = f"{ours.cpu_median * 1e3:.1f} / {theirs.cpu_median * 1e3:.1f}"
         peak = f"{ours.peak_mb:.0f} / {theirs.peak_mb:.0f}"
         notes = self.agreement
-        if self.cpu_target is not None:
-            met = "met" if self.cpu_ratio <= self.cpu_target else "missed"
-            notes += f"; CPU at most {self.cpu_target:g}: {met}"
+        for what, ratio, target in (
+            ("CPU", self.cpu_ratio, self.cpu_target),
+            ("peak", self.peak_ratio, self.peak_target),
+        ):
+            if target is not None:
+                notes += (
+                    f"; {what} {ratio:.3f} of at most {target:.3g}: {'met' if ratio <= target else 'missed'}"
+                )
         return (
             f"{self.case:30}{self.threads:8}{wall:>20}{self.wall_ratio:7.2f}{cpu:>20}"
             f"{self.cpu_ratio:7.2f}{peak:>13}  {notes}"
@@ -115,7 +126,16 @@ class Worker:
 
 
 def compare(
-    group: str, case: str, ours: Worker, theirs: Worker, *, threads: int, pairs: int, agree: Any
+    group: str,
+    case: str,
+    ours: Worker,
+    theirs: Worker,
+    *,
+    threads: int,
+    pairs: int,
+    agree: Any,
+    cpu_target: float | None = None,
+    peak_target: float | None = None,
 ) -> Record:
     """Check that both sides compute the same, then time them in turn."""
     agreement = agree(ours.result(), theirs.result())
@@ -139,6 +159,8 @@ def compare(
         float(ratios[0]),
         float(ratios[1]),
         agreement,
+        cpu_target,
+        peak_target,
     )
 
 

@@ -21,13 +21,22 @@ class NativeEngine:
     """A program in the native engine."""
 
     def __init__(
-        self, program: str, constants: Sequence[Array], threads: int = 0, isa: str | None = None
+        self,
+        program: str,
+        constants: Sequence[Array],
+        threads: int = 0,
+        isa: str | None = None,
+        strip_bytes: int | None = None,
     ) -> None:
-        self._engine = _native.Engine(program, constants, threads, isa)
+        self._engine = _native.Engine(program, constants, threads, isa, strip_bytes=strip_bytes)
 
     @classmethod
-    def of(cls, graph: Graph, threads: int = 0, isa: str | None = None) -> NativeEngine:
+    def of(
+        cls, graph: Graph, threads: int = 0, isa: str | None = None, strip_bytes: int | None = None
+    ) -> NativeEngine:
         """The engine of a compiled graph.
+
+        Large maps are computed some rows at a time, so many that a thread touches ``strip_bytes`` (0: whole).
 
         Raises
         ------
@@ -35,7 +44,7 @@ class NativeEngine:
             There are operators the engine does not have; every such node is named.
         """
         refuse_unsupported(graph, _native.supported_operators())
-        return cls(*lower(graph), threads, isa)
+        return cls(*lower(graph), threads, isa, strip_bytes)
 
     def run(self, inputs: Sequence[Array]) -> list[Array]:
         """Runs the graph; inputs and outputs are in the order of the graph's."""

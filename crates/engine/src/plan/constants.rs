@@ -1,4 +1,4 @@
-use super::planner::{Home, Value};
+use super::value::{Home, Value};
 use crate::op::TensorSpec;
 use crate::program::{Program, ValueId};
 use std::sync::Arc;

@@ -1,6 +1,7 @@
 use super::order::{Need, frugal_order};
 use super::pack::{Interval, pack};
-use super::planner::{Home, Planner, StepRequest, Target, Value};
+use super::planner::{Planner, StepRequest, Target};
+use super::value::{Home, Value};
 use super::{Base, Cut, Operand, Part, Plan, PlannedStep};
 use crate::op::{EngineError, RunContext, Step, TensorSpec, check_size};
 use crate::program::ValueId;

@@ -7,6 +7,7 @@ mod order;
 mod pack;
 mod planner;
 mod strips;
+mod value;
 
 pub(crate) use constants::Constants;
 pub(crate) use planner::{Parts, Planner, Settings, State};

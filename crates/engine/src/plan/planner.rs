@@ -1,3 +1,4 @@
+use super::value::{Extent, Home, Value};
 use super::{Constants, Part, Plan};
 use crate::op::{
     EngineError, Operator, PlanContext, PlanInput, Planned, RunContext, Step, TensorSpec, ViewOf, check_size,
@@ -15,89 +16,8 @@ pub(crate) struct Settings {
     pub(crate) isa: Isa,
     pub(crate) pool: ThreadPool,
     pub(crate) memory_limit: usize,
-    /// Bytes that the steps of one strip of a section should touch, for each thread; 0 to run every step on whole maps.
+    /// Bytes that the steps of one strip of a section should touch; 0 to run every step on whole maps.
     pub(crate) strip_bytes: usize,
-}
-
-/// Where a value lies while planning; offsets count elements.
-#[derive(Clone, Debug)]
-pub(crate) enum Home {
-    /// A buffer that gets its memory when all steps are known.
-    Buffer { id: usize, offset: isize },
-    /// Memory from outside the plan.
-    External { id: usize, offset: isize },
-    /// Elements known now; `constant` where they are the same in every plan.
-    Known { tensor: Arc<Tensor>, offset: isize, constant: bool },
-    /// A constant that every reader holds in a form of its own.
-    Released,
-}
-
-/// A value while planning.
-#[derive(Clone, Debug)]
-pub(crate) struct Value {
-    pub(crate) spec: TensorSpec,
-    pub(crate) home: Home,
-}
-
-impl Value {
-    fn view(&self) -> Option<View<'_>> {
-        let Home::Known { tensor, offset, .. } = &self.home else { return None };
-        let start = offset * self.spec.dtype.size() as isize;
-        // SAFETY: known values are whole tensors, or views of them whose reach was checked when they were planned.
-        Some(unsafe {
-            View::from_raw_parts(
-                self.spec.dtype,
-                self.spec.shape.clone(),
-                self.spec.strides.clone(),
-                tensor.as_ptr().offset(start),
-            )
-        })
-    }
-
-    fn is_constant(&self) -> bool {
-        matches!(self.home, Home::Known { constant: true, .. } | Home::Released)
-    }
-
-    /// The buffer of this plan that it lies in.
-    pub(super) fn buffer(&self) -> Option<usize> {
-        match self.home {
-            Home::Buffer { id, .. } => Some(id),
-            _ => None,
-        }
-    }
-}
-
-/// The offsets of the first and the last element of a piece of memory, seen from its base.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Extent {
-    first: isize,
-    last: isize,
-}
-
-impl Extent {
-    const NOTHING: Extent = Extent { first: 0, last: -1 };
-
-    /// What the elements of a tensor reach.
-    fn of(shape: &[usize], strides: &[isize]) -> Option<Extent> {
-        if shape.contains(&0) {
-            return Some(Extent::NOTHING);
-        }
-        let mut extent = Extent { first: 0, last: 0 };
-        for (&dim, &stride) in shape.iter().zip(strides) {
-            let reach = stride.checked_mul(isize::try_from(dim).ok()? - 1)?;
-            let end = if reach < 0 { &mut extent.first } else { &mut extent.last };
-            *end = end.checked_add(reach)?;
-        }
-        Some(extent)
-    }
-
-    fn moved(self, offset: isize) -> Option<Extent> {
-        Some(Extent { first: self.first.checked_add(offset)?, last: self.last.checked_add(offset)? })
-    }
-
-    fn holds(self, other: Extent) -> bool {
-        self.first <= other.first && other.last <= self.last
-    }
 }
 
 /// Where an output of a step goes: the buffer, and the element of it to begin at.

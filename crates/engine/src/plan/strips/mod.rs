@@ -3,7 +3,8 @@
 
 mod schedule;
 
-use super::planner::{Answer, Home, Planner, StepRequest, Target, Value};
+use super::planner::{Answer, Planner, StepRequest, Target};
+use super::value::{Home, Value};
 use crate::op::{Planned, RowWindow, RunContext, Step, TensorSpec};
 use crate::plan::Part;
 use schedule::{Link, Map, Section, Strip};
@@ -34,6 +35,8 @@ struct Member {
 struct Found {
     /// Its steps; they run where the first of them stands.
     steps: Vec<usize>,
+    /// Where the maps are among the inputs of each step.
+    positions: Vec<SmallVec<[usize; 3]>>,
     section: Section,
     /// The buffer of each map that the section writes.
     buffers: Vec<Option<usize>>,
@@ -65,7 +68,7 @@ impl Planner<'_> {
         &mut self,
         kept: impl Iterator<Item = &'v Value>,
     ) -> Option<Vec<StepRequest>> {
-        let budget = self.parts.settings.strip_bytes.saturating_mul(self.parts.settings.pool.threads());
+        let budget = self.parts.settings.strip_bytes;
         if budget == 0 || self.buffers.iter().all(|&bytes| bytes < budget) {
             return None;
         }
@@ -204,11 +207,12 @@ impl Planner<'_> {
 
     fn describe(&self, steps: Vec<usize>, search: &Search) -> Found {
         let mut section = Section::default();
-        let mut buffers = Vec::new();
+        let (mut positions, mut buffers) = (Vec::new(), Vec::new());
         let mut maps: HashMap<usize, usize> = HashMap::new();
         for &index in &steps {
             let (step, member) = (&self.steps[index], &search.members[index]);
             let mut link = Link { reads: SmallVec::new(), writes: 0 };
+            let mut read = SmallVec::new();
             for &(position, window) in member.iter().flat_map(|member| &member.windows) {
                 let Some(value) = &step.inputs[position] else { continue };
                 let known = value.buffer().and_then(|id| maps.get(&id).copied());
@@ -218,7 +222,9 @@ impl Planner<'_> {
                     section.maps.len() - 1
                 });
                 link.reads.push((map, window));
+                read.push(position);
             }
+            positions.push(read);
             let output = &step.outputs[0];
             link.writes = section.maps.len();
             let whole = search.readers[output.id].iter().any(|reader| !steps.contains(reader));
@@ -227,7 +233,7 @@ impl Planner<'_> {
             maps.insert(output.id, link.writes);
             section.links.push(link);
         }
-        Found { steps, section, buffers, strips: Vec::new() }
+        Found { steps, positions, section, buffers, strips: Vec::new() }
     }
 
     /// The steps of a section, strip by strip; `None` where an operator does not plan what it promised.
@@ -298,7 +304,7 @@ impl Emitter<'_, '_> {
         let source = self.found.steps[link];
         let whole = &self.planner.steps[source];
         let (node, spec) = (whole.node, whole.outputs[0].spec.clone());
-        let window_positions = self.window_positions(source);
+        let positions = &self.found.positions[link];
         if let (Some(id), Some(before)) = (self.rolling[map], before) {
             let kept = strip.held[map].start..before.held[map].end;
             let moved = strip.held[map].start - before.held[map].start.min(strip.held[map].start);
@@ -311,7 +317,7 @@ impl Emitter<'_, '_> {
         }
         let mut inputs = whole.inputs.clone();
         let mut padding = None;
-        for (&position, &(read, window)) in window_positions.iter().zip(reads) {
+        for (&position, &(read, window)) in positions.iter().zip(reads) {
             let height = self.found.section.maps[read].rows;
             let (first, end) = (window.first(rows.start), window.end(rows.end));
             let from = first..end.min(height);
@@ -330,7 +336,7 @@ impl Emitter<'_, '_> {
             *value = self.slice(read, strip, value, &from);
         }
         let padding = padding.unwrap_or([0, 0]);
-        let made = self.plan(node, &window_positions, &inputs, padding)?;
+        let made = self.plan(node, positions, &inputs, padding)?;
         if made.spec != rows_of(&spec, rows.len()) {
             return None;
         }
@@ -355,12 +361,6 @@ impl Emitter<'_, '_> {
             step: made.step.clone(),
         });
         Some(())
-    }
-
-    /// Where the maps are among the inputs of a step.
-    fn window_positions(&self, step: usize) -> SmallVec<[usize; 4]> {
-        let inputs = self.planner.steps[step].inputs.iter().enumerate();
-        inputs.filter(|(_, value)| value.as_ref().is_some_and(is_map)).map(|(position, _)| position).collect()
     }
 
     /// Rows of a map, where they lie in this strip.
