@@ -228,7 +228,7 @@ def _passes_value(inference: _Inference, node: Node, inputs: list[Sizes | None])
         inference.shape_values[node.output] = values
 
 
-def _cast(inference: _Inference, node: Node, inputs: list[Sizes | None]) -> Sizes | None:
+def _same_numbers(inference: _Inference, node: Node, inputs: list[Sizes | None]) -> Sizes | None:
     _passes_value(inference, node, inputs)
     return inputs[0]
 
@@ -332,7 +332,7 @@ def _reduce(inference: _Inference, node: Node, inputs: list[Sizes | None]) -> Si
 
 _RULES: dict[str, Rule] = {
     **dict.fromkeys(
-        ("Activation", "BatchNormalization", "Identity", "InstanceNormalization", "LayerNormalization",
+        ("Activation", "BatchNormalization", "InstanceNormalization", "LayerNormalization",
          "LogSoftmax", "LRN", "Neg", "Sqrt", "SqueezeExcite", "Softmax", "Abs", "Log", "Reciprocal"),
         _same,
     ),
@@ -340,7 +340,7 @@ _RULES: dict[str, Rule] = {
     **dict.fromkeys(("AveragePool", "MaxPool", "LpPool"), _pool),
     **dict.fromkeys(("GlobalAveragePool", "GlobalMaxPool"), _global_pool),
     **dict.fromkeys(("ReduceMean", "ReduceSum", "ReduceMax", "ReduceMin"), _reduce),
-    "Cast": _cast,
+    **dict.fromkeys(("Cast", "Identity"), _same_numbers),
     "Concat": _concat,
     "Conv": _conv,
     "Flatten": _flatten,
