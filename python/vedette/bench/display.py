@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
 import subprocess
@@ -10,9 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import numpy as np
-import xcffib
 from numpy.typing import NDArray
-from xcffib import xproto
 
 from vedette.bench.recording import SIZE
 
@@ -21,8 +20,8 @@ BAND = 16
 
 
 def available() -> bool:
-    """Whether there is a server to be started."""
-    return shutil.which("Xvfb") is not None
+    """Whether there is a server to be started, and the package that talks to it."""
+    return shutil.which("Xvfb") is not None and importlib.util.find_spec("xcffib") is not None
 
 
 @contextmanager
@@ -64,6 +63,10 @@ class Monitor:
     """What the X server shows."""
 
     def __init__(self) -> None:
+        import xcffib
+        from xcffib.xproto import ImageFormat
+
+        self._format = ImageFormat.ZPixmap
         self._connection = xcffib.Connection()
         self._screen = self._connection.get_setup().roots[0]
         self._context = self._connection.generate_id()
@@ -78,7 +81,7 @@ class Monitor:
             part = padded[top : top + BAND]
             if self._shown is None or not np.array_equal(part, self._shown[top : top + BAND]):
                 self._connection.core.PutImage(
-                    xproto.ImageFormat.ZPixmap, self._screen.root, self._context, width, len(part), 0, top, 0,
+                    self._format, self._screen.root, self._context, width, len(part), 0, top, 0,
                     self._screen.root_depth, part.nbytes, part.tobytes(),
                 )  # fmt: skip
         self._connection.core.GetInputFocus().reply()

@@ -16,6 +16,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from vedette.bench import display
 from vedette.bench.recording import draw, windows
 
 REST_S = 5.0
@@ -71,18 +72,15 @@ def main() -> None:
     """Watch and tell."""
     seconds = float(sys.argv[1])
     pixels = draw(windows(1)[0], "10:00")[0]
-    if sys.platform == "linux" and importlib.util.find_spec("xcffib"):
-        from vedette.bench import display
+    if sys.platform == "linux" and display.available() and importlib.util.find_spec("mss"):
+        from vedette.sources.screen import Screen
 
-        if display.available() and importlib.util.find_spec("mss"):
-            from vedette.sources.screen import Screen
-
-            with display.server():
-                monitor = display.Monitor()
-                monitor.show(pixels)
-                share, what = _watch(Screen(), seconds), "an X server of 1080p"
-            print(json.dumps({"share": share, "what": what}))
-            return
+        with display.server():
+            monitor = display.Monitor()
+            monitor.show(pixels)
+            share, what = _watch(Screen(), seconds), "an X server of 1080p"
+        print(json.dumps({"share": share, "what": what}))
+        return
     from vedette.sources import Pushed
 
     source = Pushed(live=True, name="picture")
