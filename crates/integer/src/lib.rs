@@ -10,6 +10,7 @@ pub mod conv;
 pub mod depthwise;
 pub mod elementwise;
 mod epilogue;
+mod lanes;
 pub mod matmul;
 pub mod pool;
 mod product;

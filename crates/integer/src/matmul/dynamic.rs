@@ -1,11 +1,12 @@
 use super::core::{Core, Shared};
 use super::rows::{RowScale, quantize_row};
 use crate::epilogue::{Finish, SumBlock};
-use crate::product::PackedColumns;
+use crate::lanes::Lanes;
+use crate::product::{BLOCK, PackedColumns};
 use std::ops::Range;
 use std::sync::Arc;
 use vedette_runtime::ThreadPool;
-use vedette_simd::{Isa, Simd, dispatch};
+use vedette_simd::{Isa, dispatch};
 use vedette_tensor::Activation;
 use vedette_tensor::matmul::split::chunk;
 
@@ -14,6 +15,7 @@ use vedette_tensor::matmul::split::chunk;
 #[derive(Debug)]
 pub struct DynamicParameters {
     isa: Isa,
+    /// A value a column, and zeros behind the last up to a whole vector.
     scales: Vec<f32>,
     biases: Vec<f32>,
     activation: Option<Activation>,
@@ -25,9 +27,13 @@ impl DynamicParameters {
     /// # Panics
     /// Where there is a bias of another length than the scales.
     pub fn new(isa: Isa, scales: &[f32], bias: Option<&[f32]>, activation: Option<Activation>) -> Self {
-        let biases = bias.map_or_else(|| vec![0.0; scales.len()], <[f32]>::to_vec);
-        assert_eq!(biases.len(), scales.len());
-        DynamicParameters { isa, scales: scales.to_vec(), biases, activation }
+        assert!(bias.is_none_or(|bias| bias.len() == scales.len()));
+        let padded = |values: &[f32]| {
+            let mut padded = values.to_vec();
+            padded.resize(scales.len().next_multiple_of(BLOCK), 0.0);
+            padded
+        };
+        DynamicParameters { isa, scales: padded(scales), biases: padded(bias.unwrap_or(&[])), activation }
     }
 }
 
@@ -59,33 +65,48 @@ impl DynamicFinish<'_> {
     /// # Safety
     /// As for [`Finish::finish`].
     #[inline(always)]
-    unsafe fn finish_rows<S: Simd>(&self, block: &SumBlock, first_row: usize) {
-        let columns = block.channel..block.channel + block.columns;
-        let scales = &self.parameters.scales[columns.clone()];
-        let biases = &self.parameters.biases[columns.clone()];
-        let totals = &self.totals[columns];
-        for row in 0..block.rows {
-            // SAFETY: a row of the block, whose sums, outputs and residuals the caller grants; its scale is known.
-            unsafe {
-                let RowScale { scale, zero_point } = *self.rows.add(first_row + row);
-                let sums = std::slice::from_raw_parts(block.sums.add(row * block.sums_stride), block.columns);
-                let out = block.out.cast::<f32>().add(row * block.out_stride);
-                let real = |i: usize| {
-                    let sum = sums[i].wrapping_sub(totals[i].wrapping_mul(zero_point));
-                    sum as f32 * scales[i] * scale + biases[i]
-                };
-                if block.residual.is_null() {
-                    for i in 0..block.columns {
-                        *out.add(i) = real(i);
-                    }
-                } else {
-                    let residual = block.residual.cast::<f32>().add(row * block.residual_stride);
-                    for i in 0..block.columns {
-                        *out.add(i) = real(i) + *residual.add(i);
-                    }
-                }
-                if let Some(activation) = self.parameters.activation {
+    unsafe fn finish_rows<S: Lanes>(&self, block: &SumBlock, first_row: usize) {
+        // SAFETY: as granted by the caller.
+        unsafe { self.write::<S>(block, first_row) };
+        if let Some(activation) = self.parameters.activation {
+            for row in 0..block.rows {
+                // SAFETY: a row of the outputs that were just written.
+                unsafe {
+                    let out = block.out.cast::<f32>().add(row * block.out_stride);
                     activation.map_raw::<S>(out, out, block.columns);
+                }
+            }
+        }
+    }
+
+    /// # Safety
+    /// As for [`Finish::finish`].
+    #[inline(always)]
+    unsafe fn write<S: Lanes>(&self, block: &SumBlock, first_row: usize) {
+        for column in (0..block.columns).step_by(S::LANES) {
+            let (at, lanes) = (block.channel + column, S::LANES.min(block.columns - column));
+            // SAFETY: rows and columns of the block, whose sums, outputs and residuals the caller grants; sums, totals,
+            // scales and biases are there for whole vectors; the rows' scales are known.
+            unsafe {
+                let totals = self.totals.as_ptr().add(at);
+                let scales = S::load(self.parameters.scales.as_ptr().add(at));
+                let bias = S::load(self.parameters.biases.as_ptr().add(at));
+                for row in 0..block.rows {
+                    let RowScale { scale, zero_point } = *self.rows.add(first_row + row);
+                    let sums = block.sums.add(row * block.sums_stride + column);
+                    let difference = S::load_difference(sums, totals, zero_point);
+                    let mut x = S::add(S::mul(S::mul(difference, scales), S::splat(scale)), bias);
+                    if !block.residual.is_null() {
+                        let from = block.residual.cast::<f32>().add(row * block.residual_stride + column);
+                        let whole = lanes == S::LANES;
+                        x = S::add(x, if whole { S::load(from) } else { S::load_partial(from, lanes) });
+                    }
+                    let to = block.out.cast::<f32>().add(row * block.out_stride + column);
+                    if lanes == S::LANES {
+                        S::store(to, x);
+                    } else {
+                        S::store_partial(to, x, lanes);
+                    }
                 }
             }
         }

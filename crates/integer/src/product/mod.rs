@@ -7,4 +7,5 @@ mod packing;
 mod tiles;
 
 pub(crate) use blocks::{Product, Surface};
+pub(crate) use packing::BLOCK;
 pub use packing::{ColumnWeights, PackedColumns};
