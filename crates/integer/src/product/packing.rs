@@ -3,7 +3,7 @@
 //! A vector instruction multiplies four neighbouring bytes of a row with four weights of each of 16 columns, so the
 //! depth of every run is padded with zeros to whole words, and the columns to whole blocks.
 
-use super::kernel::{Kernel, kernel};
+use super::kernel::{Kernel, MAX_BLOCKS, kernel};
 use std::ops::Range;
 use vedette_memory::AlignedBuffer;
 use vedette_simd::Isa;
@@ -35,13 +35,19 @@ pub struct PackedColumns {
     packed: AlignedBuffer,
     /// For every column, padded to blocks, `-zero_point * sum of its weights`: aligned, as loads of tiles that cross
     /// cache lines take seven times as long.
-    starts: AlignedBuffer,
-    /// For every column, padded to blocks, the sum of its weights.
+    starts: Option<AlignedBuffer>,
+    /// For every column, padded to blocks, the sum of its weights; empty where there are starts.
     totals: Vec<i32>,
     largest_sum: u32,
     /// Blocks of every panel.
     panels: Vec<Range<usize>>,
 }
+
+/// What as many blocks begin with as any kernel takes at once, where rows have zero point 0.
+#[repr(align(64))]
+struct Zeros([i32; MAX_BLOCKS * BLOCK]);
+
+static ZEROS: Zeros = Zeros([0; MAX_BLOCKS * BLOCK]);
 
 impl PackedColumns {
     /// Packs columns for products with rows of this zero point.
@@ -54,8 +60,8 @@ impl PackedColumns {
         let blocks = source.columns.len().div_ceil(BLOCK);
         let mut packed = AlignedBuffer::new(blocks * words * BLOCK * WORD);
         let bytes = packed.as_mut_slice();
-        let mut starts = AlignedBuffer::new(blocks * BLOCK * size_of::<i32>());
-        let mut totals = vec![0i32; blocks * BLOCK];
+        let mut starts = (zero_point != 0).then(|| AlignedBuffer::new(blocks * BLOCK * size_of::<i32>()));
+        let mut totals = vec![0i32; if zero_point == 0 { blocks * BLOCK } else { 0 }];
         let mut largest_sum = 0u32;
         for (column, &offset) in source.columns.iter().enumerate() {
             let (block, lane) = (column / BLOCK, column % BLOCK);
@@ -71,9 +77,11 @@ impl PackedColumns {
                 }
                 word += run.len().div_ceil(WORD);
             }
-            starts.as_mut_slice()[column * size_of::<i32>()..][..size_of::<i32>()]
-                .copy_from_slice(&total.wrapping_mul(-i32::from(zero_point)).to_ne_bytes());
-            totals[column] = total;
+            match &mut starts {
+                Some(starts) => starts.as_mut_slice()[column * size_of::<i32>()..][..size_of::<i32>()]
+                    .copy_from_slice(&total.wrapping_mul(-i32::from(zero_point)).to_ne_bytes()),
+                None => totals[column] = total,
+            }
             largest_sum = largest_sum.max(magnitude.saturating_mul(255));
         }
         let panels = match kernel.has_tile_registers {
@@ -102,14 +110,16 @@ impl PackedColumns {
         self.largest_sum
     }
 
-    /// The sum of the weights of each column, zeros behind the last up to a multiple of 16.
+    /// The sum of the weights of each column, zeros behind the last up to a multiple of 16; of columns packed for another
+    /// zero point than 0, nothing.
     pub fn totals(&self) -> &[i32] {
         &self.totals
     }
 
     /// Bytes of memory it takes.
     pub fn bytes(&self) -> usize {
-        self.packed.len() + self.starts.len() + size_of_val(&self.totals[..])
+        let starts = self.starts.as_ref().map_or(0, |starts| starts.len());
+        self.packed.len() + starts + size_of_val(&self.totals[..])
     }
 
     /// Panels: columns that are computed at once.
@@ -137,7 +147,10 @@ impl PackedColumns {
 
     /// What the sums of a block's columns begin with.
     pub(crate) fn start(&self, block: usize) -> *const i32 {
-        self.starts.as_ptr().cast::<i32>().wrapping_add(block * BLOCK)
+        match &self.starts {
+            Some(starts) => starts.as_ptr().cast::<i32>().wrapping_add(block * BLOCK),
+            None => ZEROS.0.as_ptr(),
+        }
     }
 }
 
