@@ -30,8 +30,7 @@ fn main() {
     let (isa, pool) = (vedette_simd::isa(), ThreadPool::new(threads));
     println!("{} with {threads} threads", isa.name());
     for &[m, k, n] in PRODUCTS {
-        let (a, b) = (vec![0.5f32; m * k], vec![0.25f32; k * n]);
-        let (bias, mut out) = (vec![1.0f32; n], vec![0.0f32; m * n]);
+        let (a, b, bias, mut out) = (filled(m * k), filled(k * n), filled(n), filled(m * n));
         let (a_shape, b_shape) = ([m, k], [k, n]);
         let (a_strides, b_strides) = ([k as isize, 1], [n as isize, 1]);
         let operands = MatMulOperands {
@@ -45,17 +44,17 @@ fn main() {
         let mut line = format!("{m:>7} x {k:>4} x {n:>5}");
         for activation in [None, Some(Activation::Gelu), Some(Activation::Silu { alpha: 1.0 })] {
             // SAFETY: the strides are those of the vector.
-            let packed = unsafe { MatMulPlan::pack(isa, &operands, 1.0, b.as_ptr()) };
+            let packed = unsafe { MatMulPlan::pack(isa, &operands, 1.0, b.as_ptr().cast()) };
             let (Ok(packed), epilogue) = (packed.map(Arc::new), Epilogue { activation }) else { return };
             let plan = MatMulPlan::new(isa, threads, &operands, &b_strides, 1.0, Some(packed), epilogue);
             let Ok(plan) = plan else { return };
             let mut scratch = AlignedBuffer::new(plan.scratch_bytes());
             let arguments = MatMulArguments {
-                a: a.as_ptr(),
+                a: a.as_ptr().cast(),
                 b: null(),
-                bias: bias.as_ptr(),
+                bias: bias.as_ptr().cast(),
                 residual: null(),
-                out: out.as_mut_ptr(),
+                out: out.as_mut_ptr().cast(),
             };
             // SAFETY: vectors of the sizes planned for.
             let seconds = least(|| unsafe { plan.run(&arguments, scratch.as_mut_slice(), &pool) });
@@ -64,8 +63,7 @@ fn main() {
         println!("{line}");
     }
     let (rows, heads, depth) = (196usize, 3usize, 64usize);
-    let values = vec![0.01f32; rows * heads * depth];
-    let mut out = values.clone();
+    let (values, mut out) = (filled(rows * heads * depth), filled(rows * heads * depth));
     let row = (heads * depth) as isize;
     let (shape, strides) = ([heads, rows, depth], [depth as isize, row, 1]);
     let operands = AttentionOperands {
@@ -75,12 +73,21 @@ fn main() {
     };
     let Ok(plan) = AttentionPlan::new(isa, threads, &operands, &strides, 0.125) else { return };
     let mut scratch = AlignedBuffer::new(plan.scratch_bytes());
-    let (q, k, v) = (values.as_ptr(), values.as_ptr(), values.as_ptr());
-    let arguments = AttentionArguments { q, k, v, out: out.as_mut_ptr() };
+    let values = values.as_ptr().cast::<f32>();
+    let arguments = AttentionArguments { q: values, k: values, v: values, out: out.as_mut_ptr().cast() };
     // SAFETY: vectors of the sizes planned for.
     let seconds = least(|| unsafe { plan.run(&arguments, scratch.as_mut_slice(), &pool) });
     let speed = plan.work() as f64 / seconds / 1e9;
     println!("attention of {heads} heads, {rows} x {depth}: {:.1} us, {speed:.0} GMAC/s", 1e6 * seconds);
+}
+
+/// Memory as the engine has it, on cache lines of its own.
+fn filled(values: usize) -> AlignedBuffer {
+    let mut buffer = AlignedBuffer::new(values * size_of::<f32>());
+    for value in buffer.as_mut_slice().chunks_exact_mut(size_of::<f32>()) {
+        value.copy_from_slice(&0.5f32.to_ne_bytes());
+    }
+    buffer
 }
 
 /// The least seconds of many runs, for a third of a second.

@@ -1,4 +1,5 @@
 use super::weights::{ROOM, weigh};
+use crate::kernel::BLOCK;
 use crate::matmul::RowCopy;
 use crate::product::{ColumnLayout, Product, Surface};
 use std::f32::consts::LOG2_E;
@@ -8,8 +9,8 @@ use vedette_tensor::TensorError;
 use vedette_tensor::matmul::{Epilogue, MatMulOperands, Matrix, chunk, parts_for};
 use vedette_tensor::{Dims, broadcast_shape};
 
-/// Rows of queries whose scores are made at once: those of a few hundred keys stay in L2.
-const ROWS: usize = 64;
+/// Rows of queries whose scores are made at once: two tiles, and those of a few hundred keys stay in L1.
+const ROWS: usize = 32;
 
 /// What parts begin at multiples of: a tile.
 const ROW_MULTIPLE: usize = 16;
@@ -280,7 +281,7 @@ impl AttentionPlan {
         let scores = room.wrapping_add(query_bytes).cast::<f32>();
         let weights = room.wrapping_add(query_bytes + score_bytes).cast::<u16>();
         let (m, step, len) = (self.keys.layout.columns(), self.score_step(), self.values.layout.run_len());
-        let product = |columns, packed, base, pixel_step: usize, out, out_step: usize| Product {
+        let product = |columns, packed, base, pixel_step: usize, out, out_step: usize, plain| Product {
             columns,
             packed,
             runs: &[0],
@@ -290,10 +291,14 @@ impl AttentionPlan {
             out: Surface { base: out, line_step: 0, pixel_step: out_step as isize },
             bias: std::ptr::null(),
             residual: std::ptr::null(),
+            plain,
         };
-        let to_scores = product(&self.keys.layout, keys, queries.cast_const(), self.copy.len, scores, step);
-        let to_out =
-            product(&self.values.layout, values, weights.cast_const(), len, out, self.out_row as usize);
+        // Rows of scores have room for whole vectors.
+        let to_scores =
+            product(&self.keys.layout, keys, queries.cast_const(), self.copy.len, scores, step, true);
+        let whole = self.values.layout.columns().is_multiple_of(BLOCK);
+        let (from, out_step) = (weights.cast_const(), self.out_row as usize);
+        let to_out = product(&self.values.layout, values, from, len, out, out_step, whole);
         let mut sums = [0.0f32; ROWS];
         // SAFETY: the room has space for that many rows of each kind.
         unsafe {

@@ -78,7 +78,7 @@ fn exp2<S: Simd>(x: S::V) -> S::V {
     for c in [c[3], c[2], c[1], c[0]] {
         y = S::mul_add(y, r, S::splat(c));
     }
-    S::mul(y, S::exp2_int(n))
+    S::scale_exp2(y, n)
 }
 
 #[cfg(test)]

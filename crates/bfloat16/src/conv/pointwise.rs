@@ -101,6 +101,7 @@ impl Pointwise {
                         },
                         bias: arguments.bias,
                         residual: if residual.is_null() { residual } else { residual.wrapping_offset(out) },
+                        plain: false,
                     };
                     // SAFETY: the copy is this part's, the outputs are its own; the rest is the caller's promise.
                     unsafe {

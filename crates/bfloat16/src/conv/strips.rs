@@ -180,6 +180,7 @@ impl Strips {
                     },
                     bias: arguments.bias,
                     residual: if residual.is_null() { residual } else { residual.wrapping_add(at) },
+                    plain: false,
                 };
                 // SAFETY: the part has this strip for itself, which has every run of these lines; the parts' outputs
                 // are their own.

@@ -80,12 +80,17 @@ impl Tiles {
         Tiles(())
     }
 
-    /// Adds up one piece of rows, or where `PAIR` two, times one block, or where `TWO` two, and stores the sums.
+    /// Adds up one piece of rows, or where `PAIR` two, times one block, or where `TWO` two, and stores the sums. After
+    /// every chunk `between` is called.
     ///
     /// # Safety
     /// The job describes memory that is readable and writable as its fields say, for the configured pieces.
     #[inline(always)]
-    pub(crate) unsafe fn run<const PAIR: bool, const TWO: bool>(&self, job: &TileJob) {
+    pub(crate) unsafe fn run<const PAIR: bool, const TWO: bool>(
+        &self,
+        job: &TileJob,
+        mut between: impl FnMut(),
+    ) {
         // SAFETY: every load reads rows or weights that the job vouches for; the sums have room for each piece.
         unsafe {
             asm!("tilezero tmm0", options(nostack, nomem));
@@ -109,6 +114,7 @@ impl Tiles {
                     upper = upper.add(chunk_len);
                     lower = lower.add(chunk_len);
                     panel = panel.add(chunk_len * BLOCK);
+                    between();
                 }
             }
             let stride = job.sums_stride * size_of::<f32>();

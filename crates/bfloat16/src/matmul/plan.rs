@@ -197,6 +197,7 @@ impl MatMulPlan {
             },
             bias: arguments.bias,
             residual: if residual.is_null() { residual } else { residual.wrapping_offset(at) },
+            plain: false,
         }
     }
 

@@ -30,6 +30,8 @@ pub(crate) struct Product<'a> {
     pub bias: *const f32,
     /// As the output lies; null where there is none.
     pub residual: *const f32,
+    /// Whether nothing follows the sums, and rows of the output have room for whole blocks of columns.
+    pub plain: bool,
 }
 
 /// Pixels below which weights are read too slowly for tiles to be worth it.

@@ -3,6 +3,8 @@
 use super::blocks::{Product, Sums};
 use crate::kernel::BLOCK;
 use crate::kernel::amx::{Chunks, TILE_ROWS, TileJob, Tiles};
+use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
+use std::mem::MaybeUninit;
 use std::ops::Range;
 
 /// Sums from one row of a piece to the next.
@@ -11,8 +13,14 @@ const STRIDE: usize = 2 * BLOCK;
 /// Sums of a piece.
 const PIECE: usize = TILE_ROWS * STRIDE;
 
-/// Bytes of weights that stay in L1 beside rows and sums.
-const NEAR_BYTES: usize = 20 * 1024;
+/// Rows finished at once: few enough to fit between two chunks, enough to be worth a call.
+const FEWEST_ROWS: usize = 4;
+
+/// Bytes of outputs that are in L2 as they are: asking for their lines would only take time.
+const NEAR_OUTPUTS: usize = 1 << 20;
+
+/// Bytes that are fetched at once.
+const CACHE_LINE: usize = 64;
 
 /// Pixels of a line that are computed together.
 #[derive(Clone, Copy)]
@@ -27,7 +35,33 @@ struct Piece {
 struct Made {
     pieces: (Piece, Option<Piece>),
     blocks: Range<usize>,
-    sums: *mut f32,
+    /// Where the sums of each piece go, and from one row to the next.
+    sums: (*mut f32, *mut f32),
+    sums_stride: usize,
+}
+
+/// Sums that become outputs, a few rows at a time.
+struct Finishing {
+    made: Made,
+    /// Rows of both pieces, those that are finished first.
+    next: usize,
+}
+
+/// Weights that are asked for before they are needed.
+struct Fetch {
+    at: *const u8,
+    lines: Range<usize>,
+    at_once: usize,
+}
+
+impl Fetch {
+    #[inline(always)]
+    fn step(&mut self) {
+        for line in self.lines.by_ref().take(self.at_once) {
+            // SAFETY: the instruction reads nothing, whatever the address.
+            unsafe { _mm_prefetch::<_MM_HINT_T1>(self.at.wrapping_add(line * CACHE_LINE).cast()) };
+        }
+    }
 }
 
 impl Product<'_> {
@@ -47,52 +81,112 @@ impl Product<'_> {
             Piece { line: lines.start + number / of_line, x, skip: wanted - x }
         };
         let count = lines.len() * of_line;
-        let mut sums = Sums([0.0; 4 * PIECE]);
-        let sums = sums.0.as_mut_ptr();
+        let steps = self.runs.len() * chunks.count;
+        let at_once = (2 * rows).div_ceil(steps).max(FEWEST_ROWS);
+        let outputs = lines.len() * self.width * self.columns.columns() * size_of::<f32>();
+        let mut sums = MaybeUninit::<Sums<{ 4 * PIECE }>>::uninit();
+        let sums = sums.as_mut_ptr().cast::<f32>();
         // SAFETY: as granted by the caller; these are the only tiles here.
         let tiles = unsafe { Tiles::configure(rows, chunks) };
-        // The sums of one step become outputs while the tiles make those of the next.
-        let mut last: Option<Made> = None;
+        // The sums of one step become outputs while the tiles make those of the next: a few rows after every chunk, as
+        // the CPU does not look far enough ahead to overlap one whole step with another.
+        let mut last: Option<Finishing> = None;
         let mut turn = 0;
-        let block_bytes = self.columns.block_len() * size_of::<u16>();
-        for panel in &self.columns.panels()[panels] {
-            // As many blocks as stay in L1 are computed for one pair of pieces after another: outputs of a row that
-            // follow each other are then written together.
-            let together = if block_bytes * panel.len() <= NEAR_BYTES { panel.len() } else { 2 };
-            for group in panel.clone().step_by(together) {
-                let end = panel.end.min(group + together);
-                for number in (0..count).step_by(2) {
-                    let second = (number + 1 < count).then(|| piece(number + 1));
-                    for first in (group..end).step_by(2) {
-                        let made = Made {
-                            pieces: (piece(number), second),
-                            blocks: first..end.min(first + 2),
-                            sums: sums.wrapping_add(turn * 2 * PIECE),
-                        };
-                        turn ^= 1;
-                        // SAFETY: pieces of the lines and blocks of the panels that the caller grants; the sums have
-                        // room for two steps.
-                        unsafe {
-                            self.multiply(&tiles, chunks, &made);
-                            self.fetch_outputs(&made, rows);
-                            if let Some(last) = last.replace(made) {
-                                self.finish(&last, rows);
-                            }
+        let panels = &self.columns.panels()[panels];
+        for (number, panel) in panels.iter().enumerate() {
+            let mut fetch =
+                self.fetch(panels.get(number + 1), steps * count.div_ceil(2) * panel.len().div_ceil(2));
+            for number in (0..count).step_by(2) {
+                let second = (number + 1 < count).then(|| piece(number + 1));
+                for first in panel.clone().step_by(2) {
+                    let pieces = (piece(number), second);
+                    let (sums, sums_stride) = match self.plain {
+                        true => {
+                            let out = |piece| self.output(piece, 0, first);
+                            ((out(pieces.0), out(second.unwrap_or(pieces.0))), self.out.pixel_step as usize)
+                        }
+                        false => {
+                            let sums = sums.wrapping_add(turn * 2 * PIECE);
+                            ((sums, sums.wrapping_add(PIECE)), STRIDE)
+                        }
+                    };
+                    let made = Made { pieces, blocks: first..panel.end.min(first + 2), sums, sums_stride };
+                    turn ^= 1;
+                    let mut asked = if outputs > NEAR_OUTPUTS { 0 } else { 2 * rows };
+                    let here = (made.pieces, made.blocks.clone());
+                    // SAFETY: pieces of the lines and blocks of the panels that the caller grants; the sums have
+                    // room for two steps, and the last ones were stored.
+                    unsafe {
+                        self.multiply(
+                            &tiles,
+                            chunks,
+                            &made,
+                            #[inline(always)]
+                            || {
+                                fetch.step();
+                                for row in asked..(asked + at_once).min(2 * rows) {
+                                    self.fetch_output(here.0, &here.1, row, rows);
+                                }
+                                asked += at_once;
+                                if let Some(last) = &mut last {
+                                    self.finish(last, rows, at_once);
+                                }
+                            },
+                        );
+                        if self.plain {
+                            continue;
+                        }
+                        if let Some(mut last) = last.replace(Finishing { made, next: 0 }) {
+                            self.finish(&mut last, rows, 2 * rows);
                         }
                     }
                 }
             }
         }
-        if let Some(last) = last {
+        if let Some(mut last) = last {
             // SAFETY: as above.
-            unsafe { self.finish(&last, rows) };
+            unsafe { self.finish(&mut last, rows, 2 * rows) };
         }
     }
 
+    /// Asks for the lines that outputs of a row of both pieces go to: they have arrived when the sums are there.
+    #[inline(always)]
+    fn fetch_output(
+        &self,
+        (first, second): (Piece, Option<Piece>),
+        blocks: &Range<usize>,
+        row: usize,
+        rows: usize,
+    ) {
+        let (piece, row) = if row < rows { (first, row) } else { (second.unwrap_or(first), row - rows) };
+        let from = self.output(piece, row, blocks.start).cast::<u8>();
+        let bytes = blocks.len() * BLOCK * size_of::<f32>();
+        for at in [0, CACHE_LINE.min(bytes - 1), bytes - 1] {
+            prefetch_to_write(from.wrapping_add(at));
+        }
+    }
+
+    /// Where the output of a row of a piece goes, from a block on.
+    #[inline(always)]
+    fn output(&self, piece: Piece, row: usize, block: usize) -> *mut f32 {
+        let at = piece.line as isize * self.out.line_step + (piece.x + row) as isize * self.out.pixel_step;
+        self.out.base.wrapping_offset(at).wrapping_add(block * BLOCK)
+    }
+
+    /// What to fetch of a panel in so many steps.
+    fn fetch(&self, panel: Option<&Range<usize>>, steps: usize) -> Fetch {
+        let Some(panel) = panel else { return Fetch { at: std::ptr::null(), lines: 0..0, at_once: 0 } };
+        let lines = (panel.len() * self.columns.block_len() * size_of::<u16>()).div_ceil(CACHE_LINE);
+        let at = self.packed.wrapping_add(panel.start * self.columns.block_len()).cast();
+        Fetch { at, lines: 0..lines, at_once: lines.div_ceil(steps) }
+    }
+
+    /// Multiplies, and calls `between` after every chunk of the depth.
+    ///
     /// # Safety
     /// As for [`run_tiles`](Self::run_tiles).
     #[inline(always)]
-    unsafe fn multiply(&self, tiles: &Tiles, chunks: Chunks, made: &Made) {
+    unsafe fn multiply(&self, tiles: &Tiles, chunks: Chunks, made: &Made, between: impl FnMut()) {
         let row = |piece: Piece| self.pixel(piece.line, piece.x);
         let (first, second) = made.pieces;
         let job = TileJob {
@@ -103,55 +197,49 @@ impl Product<'_> {
             chunks,
             panel: self.packed.wrapping_add(made.blocks.start * self.columns.block_len()),
             block_len: self.columns.block_len(),
-            sums: (made.sums, made.sums.wrapping_add(PIECE)),
-            sums_stride: STRIDE,
+            sums: made.sums,
+            sums_stride: made.sums_stride,
         };
         // SAFETY: as granted by the caller.
         unsafe {
             match (second.is_some(), made.blocks.len() > 1) {
-                (true, true) => tiles.run::<true, true>(&job),
-                (true, false) => tiles.run::<true, false>(&job),
-                (false, true) => tiles.run::<false, true>(&job),
-                (false, false) => tiles.run::<false, false>(&job),
+                (true, true) => tiles.run::<true, true>(&job, between),
+                (true, false) => tiles.run::<true, false>(&job, between),
+                (false, true) => tiles.run::<false, true>(&job, between),
+                (false, false) => tiles.run::<false, false>(&job, between),
             }
         }
     }
 
-    /// Asks for the lines that outputs go to: they have arrived when the sums are there.
-    #[inline(always)]
-    fn fetch_outputs(&self, made: &Made, rows: usize) {
-        let bytes = made.blocks.len() * BLOCK * size_of::<f32>();
-        let (first, second) = made.pieces;
-        for piece in [Some(first), second].into_iter().flatten() {
-            let at = piece.line as isize * self.out.line_step + piece.x as isize * self.out.pixel_step;
-            let mut row = self.out.base.wrapping_offset(at).wrapping_add(made.blocks.start * BLOCK);
-            for _ in 0..rows {
-                for byte in (0..=bytes).step_by(64) {
-                    prefetch_to_write(row.cast::<u8>().wrapping_add(byte.min(bytes - 1)));
-                }
-                row = row.wrapping_offset(self.out.pixel_step);
-            }
-        }
-    }
-
+    /// Makes outputs of the next so many rows.
+    ///
     /// # Safety
     /// As for [`run_tiles`](Self::run_tiles); the sums are there.
     #[inline(always)]
-    unsafe fn finish(&self, made: &Made, rows: usize) {
+    unsafe fn finish(&self, finishing: &mut Finishing, rows: usize, mut count: usize) {
+        let Finishing { made, next } = finishing;
         let (first, second) = made.pieces;
-        for (i, piece) in [Some(first), second].into_iter().flatten().enumerate() {
-            let sums = made.sums.wrapping_add(i * PIECE + piece.skip * STRIDE);
-            let at = (piece.line, piece.x + piece.skip);
-            let block = self.sums_of(&made.blocks, sums, STRIDE, at, rows - piece.skip);
+        while count > 0 {
+            let (index, piece, sums) = match second {
+                _ if *next < rows => (0, first, made.sums.0),
+                Some(piece) if *next < 2 * rows => (1, piece, made.sums.1),
+                _ => return,
+            };
+            let row = (*next - index * rows).max(piece.skip);
+            let taken = count.min(rows - row);
+            let sums = sums.wrapping_add(row * STRIDE);
+            let block = self.sums_of(&made.blocks, sums, STRIDE, (piece.line, piece.x + row), taken);
             // SAFETY: as granted by the caller.
             unsafe { block.finish(self.columns.isa(), self.epilogue) };
+            *next = index * rows + row + taken;
+            count -= taken;
         }
     }
 }
 
 #[inline(always)]
 fn prefetch_to_write(p: *const u8) {
-    use std::arch::x86_64::{_MM_HINT_ET0, _mm_prefetch};
+    use std::arch::x86_64::_MM_HINT_ET0;
     // SAFETY: a prefetch does not access memory, and a CPU with tiles has the instruction.
     unsafe { _mm_prefetch::<_MM_HINT_ET0>(p.cast()) };
 }
