@@ -144,6 +144,7 @@ class Engine:
     """A program ready to run, on ``threads`` threads (0: the default); any thread may call it.
 
     Steps on maps that take more than ``strip_bytes`` for each thread run some rows at a time (0: never).
+    ``mapped`` leaves large read-only constants where they are until the first run: nobody writes them.
     """
 
     def __new__(
@@ -154,6 +155,7 @@ class Engine:
         isa: str | None = None,
         memory_limit: int | None = None,
         strip_bytes: int | None = None,
+        mapped: bool = False,
     ) -> Engine: ...
     def run(self, inputs: Sequence[NDArray[Any]]) -> list[NDArray[Any]]:
         """Run the program; inputs may have any strides, outputs are new arrays in C order."""

@@ -10,6 +10,7 @@ import mmap
 import os
 import tempfile
 from collections.abc import Mapping
+from dataclasses import dataclass
 from itertools import pairwise
 from math import prod
 from pathlib import Path
@@ -18,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["CODES", "DamageError", "numpy_dtype", "read", "write"]
+__all__ = ["CODES", "DamageError", "TensorFile", "numpy_dtype", "read", "write"]
 
 Array = NDArray[Any]
 
@@ -37,6 +38,19 @@ CODES = {name: code for code, name in _DTYPES.items()}
 
 class DamageError(Exception):
     """A file is not what it claims to be; the message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class TensorFile:
+    """A mapped file: its tensors, which are views of it, and its notes."""
+
+    tensors: dict[str, Array]
+    notes: dict[str, str]
+    _data: mmap.mmap
+
+    def is_shortened(self) -> bool:
+        """Whether bytes are gone since it was mapped: whoever touches those ends the process."""
+        return self._data.size() < len(self._data)
 
 
 def numpy_dtype(name: str) -> np.dtype[np.generic]:
@@ -86,8 +100,8 @@ def _header(arrays: Mapping[str, Array], notes: Mapping[str, str]) -> bytes:
     return text + b" " * (-(len(text) + 8) % _ALIGNMENT)
 
 
-def read(path: Path) -> tuple[dict[str, Array], dict[str, str]]:
-    """Maps a file: its tensors, which are views of it, and its notes.
+def read(path: Path) -> TensorFile:
+    """Maps a file.
 
     Raises
     ------
@@ -117,7 +131,7 @@ def read(path: Path) -> tuple[dict[str, Array], dict[str, str]]:
     spans = sorted(tuple(entry["data_offsets"]) for entry in header.values())
     if any(end > start for (_, end), (start, _) in pairwise(spans)):
         raise DamageError("its tensors overlap")
-    return tensors, notes
+    return TensorFile(tensors, notes, data)
 
 
 def _tensor(data: mmap.mmap, start: int, size: int, entry: object) -> Array:

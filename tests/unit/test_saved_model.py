@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -175,3 +176,29 @@ def test_damaged_files_load_or_are_refused(
     (tmp_path / "damaged.vedette").write_bytes(data)
     with suppress(VedetteError):
         vd.load(tmp_path / "damaged.vedette")(X)
+
+
+@pytest.fixture
+def large(tmp_path: Path) -> vd.Model:
+    """A saved model whose constants loading leaves in the file: one to be packed, one to be read."""
+    net = Net()
+    hidden = net.op("MatMul", net.input("x", 8, 64), net.weights(64, 1024))
+    onnx.save(net.model(net.op("Mul", hidden, net.weights(8, 1024))), tmp_path / "net.onnx")
+    return vd.load(vd.load(tmp_path / "net.onnx").save(tmp_path / "net.vedette"))
+
+
+def test_large_constants_are_read_where_they_are_until_the_first_run(large: vd.Model, tmp_path: Path) -> None:
+    x = np.random.default_rng(6).normal(0, 1, (8, 64)).astype(np.float32)
+    expected = vd.load(tmp_path / "net.onnx")(x)
+    (tmp_path / "net.vedette").rename(tmp_path / "elsewhere.vedette")
+    np.testing.assert_array_equal(large(x), expected)
+    os.truncate(tmp_path / "elsewhere.vedette", 64)
+    np.testing.assert_array_equal(large(x), expected)
+
+
+def test_a_file_shortened_before_the_first_run_is_an_error(large: vd.Model, tmp_path: Path) -> None:
+    x = np.zeros((8, 64), np.float32)
+    os.truncate(tmp_path / "net.vedette", 64)
+    for run in (large, large.profile):
+        with pytest.raises(InvalidModelError, match="shortened after it was loaded"):
+            run(x)

@@ -5,6 +5,7 @@ use numpy::npyffi::{self, PY_ARRAY_API};
 use numpy::{PyArrayDescr, PyArrayDescrMethods, PyUntypedArray, PyUntypedArrayMethods};
 use pyo3::prelude::*;
 use pyo3::types::{IntoPyDict, PyDict};
+use std::sync::Arc;
 use vedette_tensor::{DType, Dims, Strides, Tensor, View};
 
 /// The element type of an array.
@@ -27,6 +28,23 @@ pub fn dtype_of(descriptor: &Bound<'_, PyArrayDescr>) -> Option<DType> {
         _ => None,
     }
 }
+
+/// The descriptor of an element type. Looking one up by its name takes longer than running a small network.
+fn descriptor_of(py: Python<'_>, dtype: DType) -> PyResult<Bound<'_, PyArrayDescr>> {
+    Ok(match dtype {
+        DType::F32 => numpy::dtype::<f32>(py),
+        DType::U8 => numpy::dtype::<u8>(py),
+        DType::I64 => numpy::dtype::<i64>(py),
+        DType::BF16 => {
+            py.import("ml_dtypes")?;
+            PyArrayDescr::new(py, dtype.name())?
+        }
+        _ => PyArrayDescr::new(py, dtype.name())?,
+    })
+}
+
+/// Bytes below which a copy costs less than what it would spare.
+const LEAST_KEPT_BYTES: usize = 16 * 1024;
 
 /// An array whose elements a view can name: native byte order, aligned, strides of whole elements.
 pub struct InputArray<'py> {
@@ -91,6 +109,23 @@ impl<'py> InputArray<'py> {
         Ok(tensor)
     }
 
+    /// A tensor of the elements where they are, if they are many, nobody can write them through this array, and they
+    /// lie in C order; else a copy. Whoever asks vouches that nobody writes them in another way.
+    pub fn to_kept_tensor(&self) -> PyResult<Tensor> {
+        let view = self.view();
+        // SAFETY: the object is an array.
+        let flags = unsafe { (*self.array.as_array_ptr()).fields.flags };
+        let bytes = view.len() * self.dtype.size();
+        let is_kept =
+            self.bools.is_none() && flags & npyffi::NPY_ARRAY_WRITEABLE == 0 && view.is_contiguous();
+        if !is_kept || bytes < LEAST_KEPT_BYTES {
+            return self.to_tensor();
+        }
+        let owner = Arc::new(self.array.clone().unbind());
+        // SAFETY: the array keeps its memory, and as the caller vouches nobody writes it.
+        Ok(unsafe { Tensor::kept_by(owner, &view) })
+    }
+
     /// A tensor with the same elements.
     pub fn to_tensor(&self) -> PyResult<Tensor> {
         let py = self.array.py();
@@ -109,10 +144,7 @@ struct TensorOwner(#[expect(dead_code, reason = "held for its memory")] Tensor);
 
 /// The tensor as an array, without a copy.
 pub fn into_array(py: Python<'_>, mut tensor: Tensor) -> PyResult<Bound<'_, PyAny>> {
-    if tensor.dtype() == DType::BF16 {
-        py.import("ml_dtypes")?;
-    }
-    let descriptor = PyArrayDescr::new(py, tensor.dtype().name())?;
+    let descriptor = descriptor_of(py, tensor.dtype())?;
     let dims: Vec<npyffi::npy_intp> = tensor.shape().iter().map(|&dim| dim as npyffi::npy_intp).collect();
     let data = tensor.as_mut_ptr();
     let owner = Bound::new(py, TensorOwner(tensor))?;

@@ -33,7 +33,8 @@ impl Engine {
 #[pymethods]
 impl Engine {
     #[new]
-    #[pyo3(signature = (program, constants, threads=0, isa=None, memory_limit=None, strip_bytes=None))]
+    #[pyo3(signature = (program, constants, threads=0, isa=None, memory_limit=None, strip_bytes=None, mapped=false))]
+    #[expect(clippy::too_many_arguments, reason = "all but two are keywords in Python")]
     fn new(
         py: Python<'_>,
         program: &str,
@@ -42,12 +43,16 @@ impl Engine {
         isa: Option<&str>,
         memory_limit: Option<usize>,
         strip_bytes: Option<usize>,
+        mapped: bool,
     ) -> PyResult<Engine> {
         let options = Options { threads, isa: level(py, isa)?, memory_limit, strip_bytes };
         let program = detached(py, || Program::parse(program))?;
         let constants = constants
             .iter()
-            .map(|array| InputArray::new(array)?.to_tensor())
+            .map(|array| {
+                let array = InputArray::new(array)?;
+                if mapped { array.to_kept_tensor() } else { array.to_tensor() }
+            })
             .collect::<PyResult<Vec<_>>>()?;
         detached(py, || vedette_engine::Engine::new(program, constants, options)).map(Engine)
     }

@@ -20,6 +20,7 @@ pub mod softmax;
 mod dtype;
 mod error;
 mod shape;
+mod tensor;
 mod view;
 
 pub use activation::Activation;
@@ -27,4 +28,5 @@ pub use dtype::{DType, Element};
 pub use error::TensorError;
 pub use half::{bf16, f16};
 pub use shape::{Dims, Strides, broadcast_shape, channels_last_strides, contiguous_strides, element_count};
-pub use view::{Tensor, View, ViewMut, is_dense};
+pub use tensor::Tensor;
+pub use view::{View, ViewMut, is_dense};

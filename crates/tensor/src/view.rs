@@ -2,7 +2,6 @@ use crate::shape::{Dims, Strides, broadcast_shape, contiguous_strides, element_c
 use crate::{DType, Element, TensorError};
 use smallvec::SmallVec;
 use std::marker::PhantomData;
-use vedette_memory::AlignedBuffer;
 
 /// A borrowed strided tensor, read-only.
 #[derive(Clone, Debug)]
@@ -351,116 +350,10 @@ pub(crate) fn for_each_offset(shape: &[usize], strides: &[isize], mut f: impl Fn
     }
 }
 
-/// An owned C-order tensor: constants, and values known while planning.
-#[derive(Debug)]
-pub struct Tensor {
-    dtype: DType,
-    shape: Dims,
-    buffer: AlignedBuffer,
-}
-
-impl Tensor {
-    /// A tensor of zeros, or an error where its size overflows or the system has no memory for it.
-    pub fn zeros(dtype: DType, shape: &[usize]) -> Result<Tensor, TensorError> {
-        element_count(shape)
-            .and_then(|count| count.checked_mul(dtype.size()))
-            .and_then(AlignedBuffer::try_new)
-            .map(|buffer| Tensor { dtype, shape: shape.into(), buffer })
-            .ok_or_else(|| TensorError(format!("no memory for a {dtype} tensor of shape {shape:?}")))
-    }
-
-    /// A tensor with these elements in C order.
-    ///
-    /// # Panics
-    /// Where the shape does not have as many elements as the slice.
-    pub fn from_slice<T: Element>(shape: &[usize], elements: &[T]) -> Tensor {
-        assert_eq!(element_count(shape), Some(elements.len()));
-        let mut buffer = AlignedBuffer::new(size_of_val(elements));
-        // SAFETY: the buffer has exactly as many bytes as the slice, and they are separate blocks.
-        unsafe {
-            std::ptr::copy_nonoverlapping(
-                elements.as_ptr().cast(),
-                buffer.as_mut_ptr(),
-                size_of_val(elements),
-            );
-        }
-        Tensor { dtype: T::DTYPE, shape: shape.into(), buffer }
-    }
-
-    /// A C-order copy of a view.
-    pub fn copy_of(view: &View<'_>) -> Result<Tensor, TensorError> {
-        let mut tensor = Tensor::zeros(view.dtype, &view.shape)?;
-        let size = view.dtype.size();
-        let mut to = tensor.buffer.as_mut_ptr();
-        if view.is_contiguous() {
-            // SAFETY: both hold len() elements in C order, in separate memory.
-            unsafe { std::ptr::copy_nonoverlapping(view.pointer, to, view.len() * size) };
-            return Ok(tensor);
-        }
-        for_each_offset(&view.shape, &view.strides, |offset| {
-            // SAFETY: the source element is the view's own; the buffer has room for len() elements, written in turn.
-            unsafe {
-                std::ptr::copy_nonoverlapping(view.pointer.offset(offset * size as isize), to, size);
-                to = to.add(size);
-            }
-        });
-        Ok(tensor)
-    }
-
-    /// Element type.
-    pub fn dtype(&self) -> DType {
-        self.dtype
-    }
-
-    /// Shape.
-    pub fn shape(&self) -> &[usize] {
-        &self.shape
-    }
-
-    /// The first element.
-    pub fn as_ptr(&self) -> *const u8 {
-        self.buffer.as_ptr()
-    }
-
-    /// The first element, for writing.
-    pub fn as_mut_ptr(&mut self) -> *mut u8 {
-        self.buffer.as_mut_ptr()
-    }
-
-    /// The elements in C order.
-    ///
-    /// # Panics
-    /// Where `T` is not the element type.
-    pub fn slice<T: Element>(&self) -> &[T] {
-        assert_eq!(self.dtype, T::DTYPE);
-        // SAFETY: the buffer is aligned to 64 and holds exactly the shape's elements, initialised.
-        unsafe { std::slice::from_raw_parts(self.buffer.as_ptr().cast(), self.shape.iter().product()) }
-    }
-
-    /// A view of the whole tensor.
-    pub fn view(&self) -> View<'_> {
-        // SAFETY: C-order strides over the shape reach exactly the buffer's elements.
-        unsafe {
-            View::from_raw_parts(
-                self.dtype,
-                self.shape.clone(),
-                contiguous_strides(&self.shape),
-                self.buffer.as_ptr(),
-            )
-        }
-    }
-
-    /// A view of the whole tensor, for writing.
-    pub fn view_mut(&mut self) -> ViewMut<'_> {
-        let strides = contiguous_strides(&self.shape);
-        // SAFETY: as above, and the tensor is borrowed exclusively.
-        unsafe { ViewMut::from_raw_parts(self.dtype, self.shape.clone(), strides, self.buffer.as_mut_ptr()) }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Tensor;
 
     #[test]
     fn permuted_views_read_the_same_elements() {

@@ -380,7 +380,7 @@ def model_of_saved(
     """A model that runs what a ``.vedette`` file holds."""
     from vedette.model.native_engine import NativeEngine
 
-    engine = NativeEngine(compiled.program, compiled.constants, threads or 0)
+    engine = NativeEngine(compiled.program, compiled.constants, threads or 0, file=compiled.file)
     inputs, outputs = (
         [
             Port(port["name"], port["dtype"], None if port["shape"] is None else tuple(port["shape"]))

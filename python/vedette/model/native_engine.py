@@ -8,17 +8,22 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from vedette import _native
-from vedette.errors import UnsupportedModelError
+from vedette.errors import InvalidModelError, UnsupportedModelError
 from vedette.model.graph import Array, Graph
 from vedette.model.lowering import lower
 from vedette.model.passes import normalize, optimize
 
 if TYPE_CHECKING:
     from vedette._native import _ProfileEntry
+    from vedette.tensor_file import TensorFile
 
 
 class NativeEngine:
-    """A program in the native engine."""
+    """A program in the native engine.
+
+    ``file`` is what the constants are views of, if they are. Large ones stay there until the first run, which
+    packs or copies them.
+    """
 
     def __init__(
         self,
@@ -27,8 +32,14 @@ class NativeEngine:
         threads: int = 0,
         isa: str | None = None,
         strip_bytes: int | None = None,
+        *,
+        file: TensorFile | None = None,
     ) -> None:
-        self._engine = _native.Engine(program, constants, threads, isa, strip_bytes=strip_bytes)
+        mapped = file is not None
+        self._engine = _native.Engine(
+            program, constants, threads, isa, strip_bytes=strip_bytes, mapped=mapped
+        )
+        self._file = file
 
     @classmethod
     def of(
@@ -47,12 +58,26 @@ class NativeEngine:
         return cls(*lower(graph), threads, isa, strip_bytes)
 
     def run(self, inputs: Sequence[Array]) -> list[Array]:
-        """Runs the graph; inputs and outputs are in the order of the graph's."""
-        return self._engine.run(inputs)
+        """Runs the graph; inputs and outputs are in the order of the graph's.
+
+        Raises
+        ------
+        InvalidModelError
+            The file of a saved model was shortened before its first run.
+        """
+        self._check_file()
+        outputs = self._engine.run(inputs)
+        self._file = None
+        return outputs
 
     def profile(self, inputs: Sequence[Array]) -> tuple[list[Array], list[_ProfileEntry]]:
         """Runs the graph and tells what each node took."""
+        self._check_file()
         return self._engine.profile(inputs)
+
+    def _check_file(self) -> None:
+        if self._file is not None and self._file.is_shortened():
+            raise InvalidModelError("the model's file was shortened after it was loaded; load it again")
 
     def memory(self) -> dict[str, int]:
         """Bytes the engine holds, by what for."""

@@ -13,7 +13,7 @@ from typing import Any
 from vedette import tensor_file
 from vedette.errors import InvalidModelError, ModelError
 from vedette.model.graph import Array
-from vedette.tensor_file import CODES, DamageError
+from vedette.tensor_file import CODES, DamageError, TensorFile
 
 SUFFIX = ".vedette"
 
@@ -30,6 +30,8 @@ class SavedModel:
     inputs: list[dict[str, Any]]
     outputs: list[dict[str, Any]]
     metadata: dict[str, str]
+    file: TensorFile | None = None
+    """What the constants are views of, if they are."""
 
 
 def write(path: Path, model: SavedModel) -> None:
@@ -49,14 +51,15 @@ def write(path: Path, model: SavedModel) -> None:
 def read(path: Path) -> SavedModel:
     """Maps a file; its constants are views of it."""
     try:
-        return _parse(*tensor_file.read(path))
+        return _parse(tensor_file.read(path))
     except OSError as error:
         raise InvalidModelError(f"cannot read {path}: {error.strerror}") from None
     except DamageError as error:
         raise InvalidModelError(f"{path} is not a saved model, or it is damaged: {error}") from None
 
 
-def _parse(tensors: dict[str, Array], notes: dict[str, str]) -> SavedModel:
+def _parse(file: TensorFile) -> SavedModel:
+    tensors, notes = file.tensors, file.notes
     if not all(key in notes for key in (_PROGRAM, _PORTS, _NOTES)):
         raise DamageError("it holds no program")
     if notes.get(_FORMAT) != _VERSION:
@@ -67,7 +70,9 @@ def _parse(tensors: dict[str, Array], notes: dict[str, str]) -> SavedModel:
     if any(str(at) not in tensors for at in range(len(tensors))):
         raise DamageError("its tensors are not numbered")
     constants = [tensors[str(at)] for at in range(len(tensors))]
-    return SavedModel(notes[_PROGRAM], constants, _ports(ports, "inputs"), _ports(ports, "outputs"), metadata)
+    return SavedModel(
+        notes[_PROGRAM], constants, _ports(ports, "inputs"), _ports(ports, "outputs"), metadata, file
+    )
 
 
 def _json(text: str) -> dict[str, Any]:

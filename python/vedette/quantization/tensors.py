@@ -124,8 +124,8 @@ class QuantizedTensor:
         """
         path = Path(path)
         try:
-            tensors, notes = tensor_file.read(path)
-            return _checked(tensors, notes)
+            file = tensor_file.read(path)
+            return _checked(file.tensors, file.notes)
         except OSError as error:
             raise InputError(f"cannot read {path}: {error.strerror}") from None
         except tensor_file.DamageError as error:

@@ -1,5 +1,5 @@
 use super::value::{Home, Value};
-use crate::op::TensorSpec;
+use crate::op::{EngineError, TensorSpec};
 use crate::program::{Program, ValueId};
 use std::sync::Arc;
 use vedette_tensor::Tensor;
@@ -58,6 +58,18 @@ impl Constants {
         for position in 0..program.nodes[node].inputs.len() {
             self.release(program, node, position);
         }
+    }
+
+    /// Copies a constant that lies where somebody else keeps it, such as a mapped file: what runs read may not depend on
+    /// what happens to the file.
+    pub(crate) fn own(&mut self, id: ValueId) -> Result<(), EngineError> {
+        if let Some(Value { home: Home::Known { tensor, .. }, .. }) = &mut self.values[id]
+            && tensor.is_kept()
+        {
+            let copy = Tensor::copy_of(&tensor.view()).map_err(|error| EngineError::Memory(error.0))?;
+            *tensor = Arc::new(copy);
+        }
+        Ok(())
     }
 
     /// Notes that the node no longer needs its input at that position.

@@ -211,6 +211,13 @@ impl<'a> Planner<'a> {
         let program = self.parts.program;
         let node = &program.nodes[index];
         let Answer { planned, all_known, all_constant } = self.ask(index, &[], None)?;
+        // Constants that the operator did not take over, and that are not gone once the node is folded.
+        if !all_constant || matches!(planned, Planned::Views { .. }) {
+            let released = self.parts.operators[index].released_inputs();
+            for (_, id) in node.inputs.iter().enumerate().filter(|(at, _)| !released.contains(at)) {
+                id.map_or(Ok(()), |id| self.constants.own(id))?;
+            }
+        }
         let mut made = match planned {
             Planned::NeedsValue(position) => return Ok(node.inputs[position]),
             Planned::Views { input, views } => self.plan_views(node, input, views)?,

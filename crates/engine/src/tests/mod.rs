@@ -246,6 +246,32 @@ fn packed_constants_are_dropped_once_nobody_reads_them() {
 }
 
 #[test]
+fn the_first_run_leaves_nothing_to_whoever_kept_the_constants() {
+    let owner = std::sync::Arc::new([1.0f32, 2.0, 3.0, 4.0]);
+    // SAFETY: the array lives as long as its owner, and nobody writes it.
+    let kept = || unsafe { Tensor::kept_by(owner.clone(), &View::of(&[4], &owner[..])) };
+    let mut b = Builder::new();
+    let x = b.input("float32", json!([null]));
+    let [packed, read, folded, seen] = std::array::from_fn(|_| b.constant(kept()));
+    let mut y = b.node("AddPacked", &[x, packed]);
+    let doubled = b.node("Double", &[folded]);
+    for operand in [read, doubled] {
+        y = b.node("Add", &[y, operand]);
+    }
+    let halves = b.nodes("Halves", &[seen], 2, json!({}));
+    let engine = b.build(&[y, halves[1]]);
+    assert_eq!(std::sync::Arc::strong_count(&owner), 5);
+    for _ in 0..2 {
+        let y = engine.run(&[View::of(&[4], &[0.0f32; 4])]).unwrap();
+        assert_eq!(
+            (y[0].slice::<f32>(), y[1].slice::<f32>()),
+            (&[4.0, 8.0, 12.0, 16.0][..], &[3.0, 4.0][..])
+        );
+        assert_eq!(std::sync::Arc::strong_count(&owner), 1);
+    }
+}
+
+#[test]
 fn nodes_that_read_constants_only_run_once_for_all_plans() {
     let mut b = Builder::new();
     let x = b.input("float32", json!([null]));
