@@ -30,6 +30,18 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "net.onnx"
 
 
+def start(path: Path, cache: Path, first: str = "", *, imports_onnx: bool = False, **given: str) -> None:
+    """Loads the model in a process of its own, which is to keep one file, and imports onnx or does not."""
+    options = "".join(f", {name}={value!r}" for name, value in given.items())
+    program = (
+        f"import sys, vedette\n{first}\n"
+        f"vedette.load({str(path)!r}, cache={str(cache)!r}{options})\n"
+        f"sys.exit(('onnx' in sys.modules) != {imports_onnx})"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)
+    assert len(list(cache.iterdir())) == 1
+
+
 @pytest.mark.parametrize("precision", ["float32", "auto", "bfloat16"])
 def test_what_was_kept_is_the_same_model(path: Path, tmp_path: Path, precision: str) -> None:
     cache = tmp_path / "cache"
@@ -43,38 +55,18 @@ def test_what_was_kept_is_the_same_model(path: Path, tmp_path: Path, precision: 
 
 def test_a_second_start_needs_no_onnx(path: Path, tmp_path: Path) -> None:
     vd.load(path, cache=tmp_path / "cache")
-    program = (
-        "import sys, vedette\n"
-        f"vedette.load({str(path)!r}, cache={str(tmp_path / 'cache')!r})\n"
-        "sys.exit('onnx' in sys.modules)"
-    )
-    subprocess.run([sys.executable, "-c", program], check=True)
+    start(path, tmp_path / "cache")
 
 
 @pytest.mark.parametrize("precision", ["float32", "auto", "fast", "bfloat16"])
 def test_a_first_start_leaves_onnx_to_a_child_process(path: Path, tmp_path: Path, precision: str) -> None:
-    recipe = tmp_path / "recipe.json"
-    vd.quantize(vd.load(path), [X], precision="fast").recipe.save(recipe)
-    cache, given = tmp_path / "cache", f"recipe={str(recipe)!r}, " if precision == "fast" else ""
-    program = (
-        "import sys, vedette\n"
-        f"vedette.load({str(path)!r}, precision={precision!r}, {given}cache={str(cache)!r})\n"
-        "sys.exit('onnx' in sys.modules)"
-    )
-    subprocess.run([sys.executable, "-c", program], check=True)
-    assert len(list(cache.iterdir())) == 1
+    recipe = vd.quantize(vd.load(path), [X], precision="fast").recipe.save(tmp_path / "recipe.json")
+    given = {"recipe": str(recipe)} if precision == "fast" else {}
+    start(path, tmp_path / "cache", precision=precision, **given)
 
 
 def test_where_there_can_be_no_child_the_caller_compiles(path: Path, tmp_path: Path) -> None:
-    cache = tmp_path / "cache"
-    program = (
-        "import sys, vedette\n"
-        "sys.executable = None\n"
-        f"vedette.load({str(path)!r}, cache={str(cache)!r})\n"
-        "sys.exit('onnx' not in sys.modules)"
-    )
-    subprocess.run([sys.executable, "-c", program], check=True)
-    assert len(list(cache.iterdir())) == 1
+    start(path, tmp_path / "cache", first="sys.executable = None", imports_onnx=True)
 
 
 def test_what_the_child_cannot_compile_is_told_by_the_caller(path: Path, tmp_path: Path) -> None:
