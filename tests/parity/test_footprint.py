@@ -21,6 +21,6 @@ def test_bytes_beside_float32(network: str, precision: str, most: float, tmp_pat
     path = tmp_path / "net.onnx"
     onnx.save(reference_networks.NETWORKS[network](), path)
     made = vd.quantize(path, [X], precision=precision, method="minmax")
-    found = footprint.size(network, path, made.save(tmp_path / "net.vedette"), X)
+    found = footprint.size(network, path, made.save(tmp_path / "net.vedette"), X, most)
     assert found.file <= most
     assert found.resident <= most
