@@ -7,7 +7,7 @@ use std::arch::x86_64::*;
 /// Computes the columns of a block for `rows` rows.
 ///
 /// # Safety
-/// The block and the rows exist; the CPU has AVX2.
+/// The block and the rows exist; the CPU has AVX2 and F16C.
 pub(super) unsafe fn tile(tile: &Tile<'_>, rows: usize, out: &mut [[f32; COLUMNS]; ROWS]) {
     // Two rows at a time, as each takes registers for both halves of the columns.
     for first in (0..rows).step_by(2) {
@@ -29,7 +29,7 @@ const SHORT: usize = 8;
 
 /// # Safety
 /// As for [`tile`], of `M` rows; `HALVES` for weights of four bits.
-#[target_feature(enable = "avx2")]
+#[target_feature(enable = "avx2,f16c")]
 unsafe fn rows_of<const M: usize, const HALVES: bool>(tile: &Tile<'_>, out: &mut [[f32; COLUMNS]]) {
     let weights = tile.weights;
     let (group, chunks) = (weights.group(), weights.chunks());
@@ -87,7 +87,8 @@ unsafe fn rows_of<const M: usize, const HALVES: bool>(tile: &Tile<'_>, out: &mut
                     };
                     let zeros = _mm256_mullo_epi32(zeros, _mm256_set1_epi32(row_sum));
                     let sum = _mm256_sub_epi32(_mm256_add_epi32(first, second), zeros);
-                    let scales = _mm256_loadu_ps(weights.scales(tile.block, g).add(half * 8));
+                    let scales = weights.scales(tile.block, g).add(half * 8);
+                    let scales = _mm256_cvtph_ps(_mm_loadu_si128(scales.cast()));
                     let factor = _mm256_mul_ps(scales, step);
                     y[m][half] = _mm256_add_ps(y[m][half], _mm256_mul_ps(_mm256_cvtepi32_ps(sum), factor));
                 }
@@ -97,7 +98,10 @@ unsafe fn rows_of<const M: usize, const HALVES: bool>(tile: &Tile<'_>, out: &mut
     for (y, out) in y.into_iter().zip(out) {
         for (half, y) in y.into_iter().enumerate() {
             // SAFETY: eight of the sixteen values.
-            unsafe { _mm256_storeu_ps(out.as_mut_ptr().add(half * 8), y) };
+            unsafe {
+                let units = _mm256_loadu_ps(weights.units(tile.block).add(half * 8));
+                _mm256_storeu_ps(out.as_mut_ptr().add(half * 8), _mm256_mul_ps(y, units));
+            }
         }
     }
 }

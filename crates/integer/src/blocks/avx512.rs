@@ -47,9 +47,10 @@ unsafe fn rows_of<const M: usize, const HALVES: bool>(tile: &Tile<'_>, out: &mut
     let steps: [*const f32; M] = std::array::from_fn(|m| tile.activations.steps(tile.row + m));
     let row_sums: [*const i32; M] = std::array::from_fn(|m| tile.activations.sums(tile.row + m));
     let mut y = [_mm512_setzero_ps(); M];
-    for g in 0..weights.groups() {
-        let zero_points = weights.zero_points(tile.block, g);
-        let chunk = weights.chunk(tile.block, g);
+    let (groups, zero_points) = (weights.groups(), weights.zero_points(tile.block, 0));
+    let (scales, first) = (weights.scales(tile.block, 0), weights.chunk(tile.block, 0));
+    for g in 0..groups {
+        let chunk = first.wrapping_add(g * chunks * CHUNK);
         // SAFETY: groups of the block and of the rows; what is prefetched need not exist.
         unsafe {
             let mut sums = [_mm512_setzero_si512(); M];
@@ -60,13 +61,11 @@ unsafe fn rows_of<const M: usize, const HALVES: bool>(tile: &Tile<'_>, out: &mut
                     sums[m] = _mm512_set1_epi32(-common * *row_sums[m].add(g));
                 }
             } else {
-                let zeros = _mm512_cvtepu8_epi32(_mm_loadu_si128(zero_points.cast()));
+                let zeros = zero_points.add(g * COLUMNS);
+                let zeros = _mm512_cvtepu8_epi32(_mm_loadu_si128(zeros.cast()));
                 for m in 0..M {
                     sums[m] = _mm512_mullo_epi32(zeros, _mm512_set1_epi32(-*row_sums[m].add(g)));
                 }
-            }
-            if M <= 2 {
-                _mm_prefetch(chunk.wrapping_add(AHEAD).sub(CHUNK).cast(), _MM_HINT_T0);
             }
             for i in 0..chunks {
                 if M <= 2 {
@@ -98,7 +97,7 @@ unsafe fn rows_of<const M: usize, const HALVES: bool>(tile: &Tile<'_>, out: &mut
                     }
                 }
             }
-            let scales = _mm512_loadu_ps(weights.scales(tile.block, g));
+            let scales = _mm512_cvtph_ps(_mm256_loadu_si256(scales.add(g * COLUMNS).cast()));
             for m in 0..M {
                 let sum = if M <= 2 { _mm512_add_epi32(sums[m], others[m]) } else { sums[m] };
                 let factor = _mm512_mul_ps(scales, _mm512_set1_ps(*steps[m].add(g)));
@@ -108,6 +107,9 @@ unsafe fn rows_of<const M: usize, const HALVES: bool>(tile: &Tile<'_>, out: &mut
     }
     for (y, out) in y.into_iter().zip(out) {
         // SAFETY: sixteen values.
-        unsafe { _mm512_storeu_ps(out.as_mut_ptr(), y) };
+        unsafe {
+            let units = _mm512_loadu_ps(weights.units(tile.block));
+            _mm512_storeu_ps(out.as_mut_ptr(), _mm512_mul_ps(y, units));
+        }
     }
 }

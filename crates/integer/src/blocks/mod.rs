@@ -5,7 +5,7 @@
 //! ```text
 //! d[m, g]   = max |a[m, group g]| / 127
 //! q[m, k]   = clamp(rint(a[m, k] / d[m, g]), -127, 127)          the division as a product with the reciprocal
-//! y[m, n]   = sum over g of f32(sum over k of q[m, k] (w[n, k] - zero[n, g])) (scale[n, g] d[m, g])
+//! y[m, n]   = (sum over g of f32(sum over k of q[m, k] (w[n, k] - zero[n, g])) (scale[n, g] d[m, g])) unit[n]
 //! ```
 //!
 //! The sums of bytes are exact, and those of floats are taken in the order of the groups, each operation rounded by

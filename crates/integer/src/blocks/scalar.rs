@@ -33,11 +33,12 @@ pub(super) unsafe fn tile(tile: &Tile<'_>, rows: usize, out: &mut [[f32; COLUMNS
                         sum += i32::from(*values.add(k)) * i32::from(w);
                     }
                     sum -= i32::from(zero_point) * *activations.sums(row).add(g);
-                    let scale = *weights.scales(tile.block, g).add(column);
+                    let scale = (*weights.scales(tile.block, g).add(column)).to_f32();
                     y += sum as f32 * (scale * *activations.steps(row).add(g));
                 }
             }
-            *out = y;
+            // SAFETY: a column of the block.
+            *out = y * unsafe { *weights.units(tile.block).add(column) };
         }
     }
 }

@@ -133,6 +133,34 @@ fn extreme_activations_are_alike_at_every_level() {
 }
 
 #[test]
+fn scales_are_as_precise_whatever_their_size() {
+    let mut case = Case::new(4, 32, 17, 3, None);
+    let (a, scales) = (activations(3 * 32), case.scales.clone());
+    let expected = run(Isa::SCALAR, &case, 1, &a, 1);
+    for exponent in [-100, -30, 20] {
+        let factor = 2f32.powi(exponent);
+        case.scales = scales.iter().map(|scale| scale * factor).collect();
+        let expected: Vec<f32> = expected.iter().map(|y| y * factor).collect();
+        for isa in Isa::available() {
+            assert_eq!(run(isa, &case, 1, &a, 1), expected);
+        }
+    }
+}
+
+#[test]
+fn scales_of_eleven_bits_are_exact_and_others_are_rounded_to_them() {
+    for (scale, kept) in [(0.0, 0.0), (1.0, 1.0), (1025.0, 1025.0), (1024.4, 1024.0)] {
+        let mut case = Case::new(8, 8, 1, 2, Some(0));
+        case.b.fill(1);
+        case.scales = vec![scale, -scale / 2.0];
+        for isa in Isa::available() {
+            // A step of 1: 127 is its own byte.
+            assert_eq!(run(isa, &case, 1, &[127.0; 16], 1), [8.0 * 127.0 * kept / 2.0], "{isa:?} {scale}");
+        }
+    }
+}
+
+#[test]
 fn shapes_that_do_not_fit_are_refused() {
     let (b, scales) = ([0u8; 64], [1.0f32; 4]);
     let scales = View::of(&[2, 2], &scales);

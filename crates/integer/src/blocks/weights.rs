@@ -1,12 +1,17 @@
 use super::COLUMNS;
 use crate::TensorError;
+use half::f16;
 use vedette_memory::AlignedBuffer;
 use vedette_tensor::{DType, View};
 
 /// Weights `[columns, depth]` of four or eight bits, packed in the order they are read in.
 ///
-/// For every block of 16 columns and every group: 16 scales (f32), then chunks of 64 bytes, four of each column. With
-/// four bits a chunk is eight deep: the low halves are the first four, the high halves the others.
+/// For every block of 16 columns: 16 scales of every group, then the chunks of every group, 64 bytes each, four of each
+/// column. With four bits a chunk is eight deep: the low halves are the first four, the high halves the others.
+///
+/// A product with a vector takes as long as reading the weights, and with groups of 32, scales of f32 are a fifth of those.
+/// They are kept as f16, in units of a power of two of their column, so that the greatest has 11 bits whatever its
+/// size; scales that came as f16 are exact, unless they are 2^-14 of the column's greatest or less.
 #[derive(Debug)]
 pub struct BlockWeights {
     bits: usize,
@@ -14,6 +19,8 @@ pub struct BlockWeights {
     columns: usize,
     depth: usize,
     packed: AlignedBuffer,
+    /// Of every column, up to whole blocks, what a unit of its scales is: a power of two.
+    units: Vec<f32>,
     /// A zero point for each column of each group of each block, unless all are alike.
     zero_points: Option<AlignedBuffer>,
     /// What all zero points are where they are alike.
@@ -21,10 +28,18 @@ pub struct BlockWeights {
 }
 
 /// Bytes of the scales of a group.
-const SCALES: usize = COLUMNS * size_of::<f32>();
+const SCALES: usize = COLUMNS * size_of::<f16>();
 
 /// Bytes of a chunk of weights.
 pub(super) const CHUNK: usize = 64;
+
+/// The power of two that takes the greatest of these scales to between 1 and 2, or as near as such a number can.
+fn unit(scales: &[f32]) -> f32 {
+    let finite = scales.iter().map(|scale| scale.abs()).filter(|scale| scale.is_finite());
+    let exponent = finite.fold(0.0, f32::max).to_bits() >> 23;
+    // Whose reciprocal is a normal number too.
+    f32::from_bits(exponent.clamp(1, 253) << 23)
+}
 
 fn expect(name: &str, view: &View<'_>, dtype: DType, shape: &[usize]) -> Result<(), TensorError> {
     if view.dtype() == dtype && view.shape() == shape {
@@ -65,23 +80,28 @@ impl BlockWeights {
             columns,
             depth: groups * group,
             packed: AlignedBuffer::new(0),
+            units: vec![1.0; blocks * COLUMNS],
             zero_points: None,
             common: 1 << (bits - 1),
         };
         let no_memory = || TensorError("no memory for packed weights".to_owned());
-        let len = (blocks * groups).checked_mul(weights.entry()).ok_or_else(no_memory)?;
+        let len = blocks.checked_mul(weights.block_bytes()).ok_or_else(no_memory)?;
         weights.packed = AlignedBuffer::try_new(len).ok_or_else(no_memory)?;
         let (b, scales) = (b.to_vec::<u8>(), scales.to_vec::<f32>());
-        let entry = weights.entry();
+        let (block_bytes, first_chunk) = (weights.block_bytes(), weights.first_chunk());
+        let group_bytes = weights.chunks() * CHUNK;
         let packed = weights.packed.as_mut_slice();
         for column in 0..columns {
-            for g in 0..groups {
-                let (block, lane) = (column / COLUMNS, column % COLUMNS);
-                let to = &mut packed[(block * groups + g) * entry..][..entry];
-                let scale = scales[column * groups + g].to_ne_bytes();
-                to[lane * 4..lane * 4 + 4].copy_from_slice(&scale);
+            let (block, lane) = (column / COLUMNS, column % COLUMNS);
+            let to = &mut packed[block * block_bytes..][..block_bytes];
+            let scales = &scales[column * groups..][..groups];
+            let unit = unit(scales);
+            weights.units[column] = unit;
+            for (g, &scale) in scales.iter().enumerate() {
+                let scale = f16::from_f32(scale * (1.0 / unit)).to_ne_bytes();
+                to[g * SCALES + lane * scale.len()..][..scale.len()].copy_from_slice(&scale);
                 let from = &b[(column * groups + g) * bytes..][..bytes];
-                let quad = |chunk: usize| SCALES + chunk * CHUNK + lane * 4;
+                let quad = |chunk: usize| first_chunk + g * group_bytes + chunk * CHUNK + lane * 4;
                 if bits == 8 {
                     for (chunk, four) in from.chunks_exact(4).enumerate() {
                         to[quad(chunk)..quad(chunk) + 4].copy_from_slice(four);
@@ -118,9 +138,14 @@ impl BlockWeights {
         Ok(())
     }
 
-    /// Bytes of a group of a block.
-    pub(super) fn entry(&self) -> usize {
-        SCALES + self.chunks() * CHUNK
+    /// Where the chunks of a block begin: behind its scales, on a cache line of their own.
+    fn first_chunk(&self) -> usize {
+        (self.groups() * SCALES).next_multiple_of(CHUNK)
+    }
+
+    /// Bytes of a block.
+    fn block_bytes(&self) -> usize {
+        self.first_chunk() + self.groups() * self.chunks() * CHUNK
     }
 
     /// Chunks of a group.
@@ -155,17 +180,24 @@ impl BlockWeights {
 
     /// Bytes of memory it takes.
     pub fn bytes(&self) -> usize {
-        self.packed.len() + self.zero_points.as_ref().map_or(0, |buffer| buffer.len())
+        let zero_points = self.zero_points.as_ref().map_or(0, |buffer| buffer.len());
+        self.packed.len() + size_of_val(&self.units[..]) + zero_points
     }
 
-    /// The scales and weights of a group of a block of columns.
-    pub(super) fn scales(&self, block: usize, g: usize) -> *const f32 {
-        self.packed.as_ptr().wrapping_add((block * self.groups() + g) * self.entry()).cast()
+    /// The scales of a group of a block of columns, in units of their columns.
+    pub(super) fn scales(&self, block: usize, g: usize) -> *const f16 {
+        self.packed.as_ptr().wrapping_add(block * self.block_bytes() + g * SCALES).cast()
+    }
+
+    /// What the units of the scales of a block are.
+    pub(super) fn units(&self, block: usize) -> *const f32 {
+        self.units.as_ptr().wrapping_add(block * COLUMNS)
     }
 
     /// The first chunk of a group of a block of columns.
     pub(super) fn chunk(&self, block: usize, g: usize) -> *const u8 {
-        self.scales(block, g).cast::<u8>().wrapping_add(SCALES)
+        let at = block * self.block_bytes() + self.first_chunk() + g * self.chunks() * CHUNK;
+        self.packed.as_ptr().wrapping_add(at)
     }
 
     /// The zero points of a group of a block of columns, null where all are alike.
