@@ -27,6 +27,8 @@ def dequantize(q: Array, attributes: Mapping[str, Any], side: str) -> Array:
 
 
 def _epilogue(node: Node, accumulator: Array, axis: int, operands: list[Any], table_at: int = 5) -> list[Any]:
+    from onnx_graphs import activate
+
     _, _, multiplier, bias, residual, table = (operands + [None] * 6)[:6]
     if table_at == 4:
         residual, table = None, residual
@@ -37,11 +39,7 @@ def _epilogue(node: Node, accumulator: Array, axis: int, operands: list[Any], ta
         f = f + bias.reshape(shape)
     if residual is not None:
         f = f + dequantize(residual, node.attributes, "residual")
-    activation = node.attributes.get("activation") or {"kind": ""}
-    if activation["kind"] == "relu":
-        f = np.maximum(f, np.float32(0))
-    elif activation["kind"] == "clip":
-        f = np.clip(f, np.float32(activation.get("min", -np.inf)), np.float32(activation.get("max", np.inf)))
+    f = activate(node.attributes.get("activation"), f)
     return [requantize(f, node.attributes, table)]
 
 

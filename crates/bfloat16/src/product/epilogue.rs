@@ -1,8 +1,7 @@
 //! What follows the sums, while they are in L1: `activation(sum + bias + residual)`.
 
-use super::gelu::gelu;
 use vedette_simd::{Isa, Simd, dispatch};
-use vedette_tensor::Activation;
+use vedette_tensor::activation::{Activation, approximate_gelu};
 use vedette_tensor::matmul::Epilogue;
 
 /// A block of sums and where its results go. Strides count values.
@@ -51,7 +50,7 @@ impl SumBlock {
                 }
                 (None, Some(Activation::Gelu)) => self.add::<S>(
                     #[inline(always)]
-                    |x| gelu::<S>(x),
+                    |x| approximate_gelu::<S>(x),
                 ),
                 (None, Some(activation)) => {
                     // On the sums where they lie, which is without gaps.

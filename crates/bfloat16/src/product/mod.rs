@@ -2,7 +2,6 @@
 
 mod blocks;
 mod epilogue;
-mod gelu;
 mod packing;
 #[cfg(target_arch = "x86_64")]
 mod tiles;

@@ -36,7 +36,7 @@ pub(super) unsafe fn run(epilogue: &Epilogue, block: &SumBlock) {
             }
         };
         match &epilogue.target {
-            Target::Float { low, high } => {
+            Target::Float { low, high, .. } => {
                 let (low, high) = (_mm256_set1_ps(*low), _mm256_set1_ps(*high));
                 for column in (0..whole).step_by(LANES) {
                     let f = _mm256_min_ps(_mm256_max_ps(real(column), low), high);

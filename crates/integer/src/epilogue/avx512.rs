@@ -22,7 +22,10 @@ pub(super) unsafe fn run(epilogue: &Epilogue, block: &SumBlock) {
             }
             (Target::Bytes(bytes), false) => to_bytes::<false, false>(epilogue, bytes, block),
             (Target::Bytes(bytes), true) => to_bytes::<true, false>(epilogue, bytes, block),
-            (Target::Float { low, high }, _) => to_floats(epilogue, (*low, *high), block),
+            (Target::Float { low, high, .. }, false) if is_narrow(block) => {
+                to_narrow_floats(epilogue, (*low, *high), block);
+            }
+            (Target::Float { low, high, .. }, _) => to_floats(epilogue, (*low, *high), block),
         }
     }
 }
@@ -215,6 +218,42 @@ unsafe fn to_floats(epilogue: &Epilogue, (low, high): (f32, f32), block: &SumBlo
                 let f = _mm512_min_ps(_mm512_max_ps(f, low), high);
                 _mm512_mask_storeu_ps(out.add(column), lanes, f);
             }
+        }
+    }
+}
+
+/// Whether whole rows, one after the other, fill vectors of outputs.
+fn is_narrow(block: &SumBlock) -> bool {
+    block.columns < LANES && LANES.is_multiple_of(block.columns) && block.out_stride == block.columns
+}
+
+/// Outputs of rows of 1, 2, 4 or 8 columns without gaps between them.
+///
+/// # Safety
+/// As for [`run`], without a residual.
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
+unsafe fn to_narrow_floats(epilogue: &Epilogue, (low, high): (f32, f32), block: &SumBlock) {
+    let columns = block.columns;
+    let rows_at_once = LANES >> columns.trailing_zeros();
+    // SAFETY: the parameters of whole vectors are readable; lanes stand for rows and columns of the block only.
+    unsafe {
+        // Columns are a power of two: blocks are so small that dividing would take longer than the rest.
+        let lanes = _mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
+        let repeated = _mm512_and_si512(lanes, _mm512_set1_epi32(columns as i32 - 1));
+        let rows = _mm512_srlv_epi32(lanes, _mm512_set1_epi32(columns.trailing_zeros() as i32));
+        let strides = _mm512_mullo_epi32(rows, _mm512_set1_epi32(block.sums_stride as i32));
+        let sums_at = _mm512_add_epi32(strides, repeated);
+        let parameter =
+            |from: *const f32| _mm512_permutexvar_ps(repeated, _mm512_loadu_ps(from.add(block.channel)));
+        let (multiplier, bias) = (parameter(epilogue.multiplier()), parameter(epilogue.bias()));
+        let (low, high) = (_mm512_set1_ps(low), _mm512_set1_ps(high));
+        for row in (0..block.rows).step_by(rows_at_once) {
+            let lanes = lanes_of((block.rows - row) * columns);
+            let sums = block.sums.add(row * block.sums_stride);
+            let sums = _mm512_mask_i32gather_epi32::<4>(_mm512_setzero_si512(), lanes, sums_at, sums.cast());
+            let f = _mm512_add_ps(_mm512_mul_ps(_mm512_cvtepi32_ps(sums), multiplier), bias);
+            let f = _mm512_min_ps(_mm512_max_ps(f, low), high);
+            _mm512_mask_storeu_ps(block.out.cast::<f32>().add(row * columns), lanes, f);
         }
     }
 }

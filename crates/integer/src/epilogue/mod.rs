@@ -1,5 +1,6 @@
 //! From sums to outputs: `f = f32(sum) * multiplier + bias`, the residual, the activation, and back to u8.
 
+mod activation;
 #[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]
@@ -15,6 +16,7 @@ use crate::quantization::BOUND;
 use crate::table::Table;
 use vedette_memory::AlignedBuffer;
 use vedette_simd::{Isa, Level};
+use vedette_tensor::Activation;
 
 /// Parameters kept for that many channels, so that a vector may begin at the last.
 fn padded(channels: usize) -> usize {
@@ -46,6 +48,8 @@ pub struct EpilogueSpec<'a> {
     pub residual: Option<Quantization>,
     /// Bounds of the result; the upper one wins where they cross.
     pub clamp: Option<(f32, f32)>,
+    /// Of float32 outputs what becomes of them after that. Levels agree as nearly as the activation's do.
+    pub activation: Option<Activation>,
     /// What u8 outputs mean; `None` for float32 outputs.
     pub output: Option<Quantization>,
     /// Replaces every u8 output.
@@ -69,7 +73,7 @@ pub struct Epilogue {
 
 #[derive(Debug)]
 enum Target {
-    Float { low: f32, high: f32 },
+    Float { low: f32, high: f32, activation: Option<Activation> },
     Bytes(Box<Bytes>),
 }
 
@@ -127,7 +131,7 @@ impl Epilogue {
         }
         let (low, high) = spec.clamp.unwrap_or((f32::NEG_INFINITY, f32::INFINITY));
         let target = match spec.output {
-            None => Target::Float { low, high },
+            None => Target::Float { low, high, activation: spec.activation },
             Some(output) => Target::Bytes(Box::new(Bytes {
                 inverse: 1.0 / output.scale(),
                 zero_point: output.zero_point(),
@@ -184,6 +188,9 @@ impl Epilogue {
                 #[cfg(target_arch = "x86_64")]
                 Level::Avx2 => avx2::run(self, block),
                 _ => scalar::run(self, block),
+            }
+            if let Target::Float { activation: Some(activation), .. } = self.target {
+                activation::run(self.isa, activation, block);
             }
         }
     }

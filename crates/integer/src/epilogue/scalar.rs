@@ -21,7 +21,7 @@ pub(super) unsafe fn run(epilogue: &Epilogue, block: &SumBlock) {
                 }
                 let at = row * block.out_stride + column;
                 match &epilogue.target {
-                    Target::Float { low, high } => {
+                    Target::Float { low, high, .. } => {
                         // Written so that NaN becomes the lower bound, as vector instructions have it.
                         let f = if f > *low { f } else { *low };
                         *block.out.cast::<f32>().add(at) = if f < *high { f } else { *high };

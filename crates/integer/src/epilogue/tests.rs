@@ -63,6 +63,32 @@ fn float_outputs_are_bounded_and_not_rounded() {
     assert_eq!(floats, [3.0 * 0.1f32, 6.0, -1.0]);
 }
 
+#[test]
+fn activations_of_float_outputs_are_those_of_the_bounded_sums() {
+    let activations = [Activation::Gelu, Activation::Sigmoid, Activation::LeakyRelu { alpha: 0.1 }];
+    for columns in [1, 16, 37, 64] {
+        let sums: Vec<i32> = numbers(5, 3 * columns).iter().map(|&x| (x >> 12) as i32 - (1 << 19)).collect();
+        let multiplier = vec![1e-5; columns];
+        for activation in activations {
+            let mut expected: Vec<f32> = sums.iter().map(|&sum| sum as f32 * 1e-5).collect();
+            activation.apply(Isa::SCALAR, &mut expected);
+            for isa in Isa::available() {
+                let spec = EpilogueSpec {
+                    multiplier: &multiplier,
+                    activation: Some(activation),
+                    ..EpilogueSpec::default()
+                };
+                let out = outputs(&Epilogue::new(isa, &spec), &sums, None);
+                for (found, expected) in out.chunks(4).zip(&expected) {
+                    let found = f32::from_ne_bytes(found.try_into().unwrap());
+                    // GELU is approximated within 1e-4.
+                    assert!((found - expected).abs() < 1e-4, "{}: {found}, {expected}", isa.name());
+                }
+            }
+        }
+    }
+}
+
 pub(crate) fn numbers(seed: u32, n: usize) -> Vec<u32> {
     let step = |state: u32| state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
     std::iter::successors(Some(step(seed)), |&state| Some(step(state))).take(n).collect()
@@ -71,10 +97,11 @@ pub(crate) fn numbers(seed: u32, n: usize) -> Vec<u32> {
 #[test]
 fn every_level_writes_the_bits_of_the_oracle() {
     let table: [u8; 256] = std::array::from_fn(|i| (i * 7 + 3) as u8);
-    for columns in [1, 5, 16, 17, 48, 63, 64, 65, 130] {
+    for columns in [1, 2, 5, 8, 16, 17, 48, 63, 64, 65, 130] {
         for variant in 0..32 {
             let on = |bit: usize| variant >> bit & 1 == 1;
-            let rows = 3;
+            // More rows than fill a vector where they are narrow.
+            let rows = if columns == 2 { 19 } else { 3 };
             let wild = if on(4) { 1u32 << 31 } else { 1 << 16 };
             let sums: Vec<i32> =
                 numbers(1, rows * columns).iter().map(|&x| (x % wild) as i32 - (wild / 2) as i32).collect();
@@ -92,6 +119,7 @@ fn every_level_writes_the_bits_of_the_oracle() {
                 output: on(3).then(|| Quantization::new(0.7, 31).unwrap()),
                 table: (on(3) && on(0)).then_some(&table),
                 largest_sum: (!on(4)).then_some(1 << 16),
+                ..EpilogueSpec::default()
             };
             let residual = on(1).then_some(&residual[..]);
             let expected = outputs(&Epilogue::new(Isa::SCALAR, &spec), &sums, residual);

@@ -54,7 +54,10 @@ pub enum Activation {
     Exp,
 }
 
+mod approximate_gelu;
 pub(crate) mod math;
+
+pub use approximate_gelu::approximate_gelu;
 
 /// Runs `$body` with `$f` bound to the activation's function of a vector, the kind chosen outside of `$body`, so
 /// that a loop in it has no branch.

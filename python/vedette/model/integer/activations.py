@@ -8,7 +8,10 @@ from vedette.model.passes.weights import WEIGHTED
 from vedette.model.rewriting import Editor, rewrite
 
 EPILOGUE_ACTIVATIONS = ("relu", "clip")
-"""What an integer epilogue does on its float result; everything else is a table over its 256 values."""
+"""What an integer epilogue does before it rounds; everything else is a table over its 256 values."""
+
+_INTEGER = ("QuantizedConv", "QuantizedConvTranspose", "QuantizedMatMul")
+"""Products in integers, which do every activation where their result stays float."""
 
 
 def split_activations(graph: Graph) -> Graph:
@@ -30,15 +33,16 @@ def _split(editor: Editor, node: Node) -> None:
 
 
 def join_activations(graph: Graph) -> Graph:
-    """Moves activations back into the float products before them, and into those that quantise by row."""
+    """Moves activations back into the products before them whose results are float."""
     return rewrite(graph, _join)
 
 
 def _join(editor: Editor, node: Node) -> None:
     if node.op != "Activation":
         return
-    maker = editor.sole(node.inputs[0], *WEIGHTED, "DynamicQuantizedMatMul", "BlockQuantizedMatMul")
-    if maker is None or maker.attributes.get("activation"):
+    by_row = ("DynamicQuantizedMatMul", "BlockQuantizedMatMul")
+    maker = editor.sole(node.inputs[0], *WEIGHTED, *by_row, *_INTEGER)
+    if maker is None or maker.attributes.get("activation") or "y_scale" in maker.attributes:
         return
     joined = maker.with_attributes(activation=node.attributes["activation"]).changed(outputs=node.outputs)
     editor.replace([maker, node], [joined], at=node)

@@ -25,27 +25,27 @@ pub(super) struct ProductAttributes {
     residual: Option<Quantization>,
     output: Option<Quantization>,
     clamp: Option<(f32, f32)>,
+    activation: Option<Activation>,
 }
 
 impl ProductAttributes {
     /// Reads them; the activations' zero point has that name.
     pub(super) fn new(attributes: &Attributes, zero_point: &str) -> Result<Self, EngineError> {
-        let clamp = match attributes.activation("activation")? {
-            None => None,
-            Some(Activation::Relu) => Some((0.0, f32::INFINITY)),
-            Some(Activation::Clip { min, max }) => Some((min, max)),
-            Some(other) => {
-                return Err(EngineError::Unsupported(format!("activation {other:?} of integer sums")));
-            }
-        };
+        let output = optional_quantization(attributes, "y")?;
+        let activation = attributes.activation("activation")?;
+        let (clamp, activation) = vedette_tensor::matmul::Epilogue { activation }.split();
+        if let (Some(other), Some(_)) = (activation, output) {
+            return Err(EngineError::Unsupported(format!("activation {other:?} of outputs in uint8")));
+        }
         let point = attributes.int_or(zero_point, 0)?;
         Ok(ProductAttributes {
             zero_point: u8::try_from(point).map_err(|_| {
                 EngineError::Invalid(format!("attribute `{zero_point}` is {point}, expected 0 to 255"))
             })?,
             residual: optional_quantization(attributes, "residual")?,
-            output: optional_quantization(attributes, "y")?,
+            output,
             clamp,
+            activation,
         })
     }
 
@@ -84,6 +84,7 @@ impl ProductAttributes {
             bias: bias.as_deref(),
             residual: self.residual.filter(|_| context.optional(RESIDUAL).is_some()),
             clamp: self.clamp,
+            activation: self.activation,
             output: self.output,
             table: table.as_ref(),
             largest_sum: Some(largest_sum),

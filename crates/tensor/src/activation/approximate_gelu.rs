@@ -1,4 +1,4 @@
-//! GELU as precise as what bfloat16 products read needs to be.
+//! GELU as precise as results of rounded products need it.
 
 use vedette_simd::Simd;
 
@@ -6,12 +6,13 @@ use vedette_simd::Simd;
 const BOUND: f32 = 4.25;
 
 /// `x` times the normal distribution at `x`, within 1e-4: at a third of the time of the exact one, and no rounding of
-/// values above 0.05 to bfloat16 is that near.
+/// values above 0.05 to bfloat16, and no sum of rounded integers, is that near.
 ///
 /// The distribution is `1/2 + t P(t^2)` with `t` bounded; P is a least-maximum fit of `x` times its error that
-/// reaches exactly 0 and 1 at the bounds.
+/// reaches exactly 0 and 1 at the bounds. Values below the bound are taken for it, as what rounding leaves of 0 would
+/// grow with them.
 #[inline(always)]
-pub(super) fn gelu<S: Simd>(x: S::V) -> S::V {
+pub fn approximate_gelu<S: Simd>(x: S::V) -> S::V {
     const P: [f32; 8] = [
         0.398_420_05,
         -0.065_453_513,
@@ -23,7 +24,8 @@ pub(super) fn gelu<S: Simd>(x: S::V) -> S::V {
         -8.460_514_7e-10,
     ];
     // The value is the second operand, which is what a NaN passes through.
-    let t = S::min(S::splat(BOUND), S::max(S::splat(-BOUND), x));
+    let x = S::max(S::splat(-BOUND), x);
+    let t = S::min(S::splat(BOUND), x);
     let u = S::mul(t, t);
     let mut p = S::splat(P[7]);
     for c in P[..7].iter().rev() {
@@ -35,8 +37,8 @@ pub(super) fn gelu<S: Simd>(x: S::V) -> S::V {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Activation;
     use vedette_simd::{Isa, dispatch};
-    use vedette_tensor::Activation;
 
     #[test]
     fn it_is_within_a_ten_thousandth_at_every_level() {
@@ -47,7 +49,7 @@ mod tests {
             let mut found = vec![0.0f32; values.len()];
             dispatch!(isa, S => for i in (0..values.len()).step_by(S::LANES) {
                 // SAFETY: the length is a multiple of all lanes.
-                unsafe { S::store(found.as_mut_ptr().add(i), gelu::<S>(S::load(values.as_ptr().add(i)))) };
+                unsafe { S::store(found.as_mut_ptr().add(i), approximate_gelu::<S>(S::load(values.as_ptr().add(i)))) };
             });
             for ((x, y), z) in values.iter().zip(&exact).zip(&found) {
                 assert!((y - z).abs() < 1e-4, "{} {x}: {z}, expected {y}", isa.name());
@@ -63,11 +65,11 @@ mod tests {
             dispatch!(isa, S => for i in (0..16).step_by(S::LANES) {
                 let at = values.as_mut_ptr().wrapping_add(i);
                 // SAFETY: sixteen values are whole vectors at every level.
-                unsafe { S::store(at, gelu::<S>(S::load(at))) };
+                unsafe { S::store(at, approximate_gelu::<S>(S::load(at))) };
             });
             assert!(values[0].is_nan() && values[3] == 0.0);
-            // What is left of the distribution far from zero is rounding: below 2^-18.
-            assert!((values[1] - 1e30).abs() < 4e24 && values[2].abs() < 4e24, "{}", isa.name());
+            // What is left of the distribution far from zero is rounding: below 2^-18 of the bounded value.
+            assert!((values[1] - 1e30).abs() < 4e24 && values[2].abs() < 2e-5, "{}", isa.name());
         }
     }
 }
