@@ -1,4 +1,5 @@
 use crate::matmul::split::{chunk, parts_for};
+use smallvec::SmallVec;
 use vedette_runtime::ThreadPool;
 
 /// A planned concatenation of blocks that lie in one memory order: row by row, a run of each input.
@@ -27,13 +28,16 @@ impl Join {
         let out = Output(out);
         pool.run(parts, |part| {
             let out = &out;
-            for row in chunk(self.rows, parts, part, 1) {
-                let mut to = out.0.wrapping_add(row * row_bytes);
-                for (i, &run) in self.runs.iter().enumerate() {
-                    let from = inputs(i).wrapping_add(row * run);
+            let rows = chunk(self.rows, parts, part, 1);
+            let first = |(i, &run): (usize, &usize)| (inputs(i).wrapping_add(rows.start * run), run);
+            let mut runs: SmallVec<[_; 8]> = self.runs.iter().enumerate().map(first).collect();
+            let mut to = out.0.wrapping_add(rows.start * row_bytes);
+            for _ in rows {
+                for (from, run) in &mut runs {
                     // SAFETY: as the caller grants; rows and parts write bytes of their own.
-                    unsafe { copy_run(from, to, run) };
-                    to = to.wrapping_add(run);
+                    unsafe { copy_run(*from, to, *run) };
+                    *from = from.wrapping_add(*run);
+                    to = to.wrapping_add(*run);
                 }
             }
         });
@@ -51,19 +55,34 @@ unsafe impl Sync for Output {}
 /// `n` bytes are readable at `from` and writable at `to`, and the two do not overlap.
 #[inline(always)]
 unsafe fn copy_run(from: *const u8, to: *mut u8, n: usize) {
-    const LINE: usize = 64;
+    // SAFETY: as granted by the caller; a run is at least as long as the blocks it is copied in.
+    unsafe {
+        match n {
+            64..=512 => copy_blocks::<64>(from, to, n),
+            32..64 => copy_blocks::<32>(from, to, n),
+            16..32 => copy_blocks::<16>(from, to, n),
+            8..16 => copy_blocks::<8>(from, to, n),
+            4..8 => copy_blocks::<4>(from, to, n),
+            _ => std::ptr::copy_nonoverlapping(from, to, n),
+        }
+    }
+}
+
+/// Copies a run in blocks, the last of which ends with it and may repeat bytes of the one before.
+///
+/// # Safety
+/// As for [`copy_run`], with `n` at least a block.
+#[inline(always)]
+unsafe fn copy_blocks<const BLOCK: usize>(from: *const u8, to: *mut u8, n: usize) {
     // SAFETY: every block is within the n bytes.
     unsafe {
-        if !(LINE..=8 * LINE).contains(&n) {
-            std::ptr::copy_nonoverlapping(from, to, n);
-            return;
-        }
-        let copy = |at: usize| from.add(at).cast::<[u8; LINE]>().copy_to_nonoverlapping(to.add(at).cast(), 1);
-        for at in (0..n - LINE).step_by(LINE) {
+        let copy = |at: usize| {
+            from.add(at).cast::<[u8; BLOCK]>().copy_to_nonoverlapping(to.add(at).cast(), 1);
+        };
+        for at in (0..n - BLOCK).step_by(BLOCK) {
             copy(at);
         }
-        // The last block ends with the run and may repeat bytes of the one before.
-        copy(n - LINE);
+        copy(n - BLOCK);
     }
 }
 
@@ -73,7 +92,9 @@ mod tests {
 
     #[test]
     fn rows_hold_the_runs_in_order() {
-        for runs in [vec![3, 5], vec![64, 96, 1], vec![700, 130], vec![0, 65]] {
+        for runs in
+            [vec![3, 5], vec![64, 96, 1], vec![700, 130], vec![0, 65], vec![24, 16, 47], vec![2, 4, 9, 33]]
+        {
             let rows = 37;
             let inputs: Vec<Vec<u8>> = runs
                 .iter()
