@@ -128,6 +128,19 @@ def graph_operators(graph: Graph) -> set[str]:
     return {node.op for node in graph.nodes} - OPERATORS.keys()
 
 
+def test_what_is_enlarged_is_rounded_before_it_is() -> None:
+    net = Net(seed=6)
+    x = net.op("Relu", conv(net, net.input("x", 1, 3, 8, 8), (3, 8)))
+    scales = net.constant(np.array([1, 1, 2, 2], np.float32))
+    settings = {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
+    y = net.op("Relu", conv(net, net.op("Resize", x, "", scales, **settings), (8, 8)))
+    graph = compiled(net, y)
+    inputs = {"x": image(1, 3, 8, 8)}
+    after = quantized(graph, inputs, {x: "float32"})
+    assert operators(after) == ["Conv", "QuantizeLinear", "Resize", "QuantizedConv"]
+    assert noise(graph, after, inputs) > 30
+
+
 @pytest.mark.parametrize("groups", [1, 4])
 def test_transposed_convolutions_of_a_detector_head(groups: int) -> None:
     net = Net(seed=2)

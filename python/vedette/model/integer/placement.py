@@ -87,11 +87,23 @@ def _integer_nodes(
 def _pays(
     graph: Graph, node: Node, chosen: set[Node], maker: Mapping[str, Node], readers: Mapping[str, list[Node]]
 ) -> bool:
-    """Whether a following node has integers before it and after it."""
+    """Whether a following node has integers before it and after it.
+
+    What is made larger is rounded before that: fewer values, and bytes to move.
+    """
+    if node.op == "Resize" and _enlarges(graph, node):
+        return any(readers[name] for name in node.outputs) and all(
+            reader in chosen for name in node.outputs for reader in readers[name]
+        )
     made = [maker.get(name) in chosen for name in activation_inputs(graph, node)]
     read = any(reader in chosen for name in node.outputs for reader in readers[name])
     # A sum or a joint of a float and an integer side is worth rounding the float one.
     return bool(made) and read and (all(made) if len(made) == 1 else any(made))
+
+
+def _enlarges(graph: Graph, node: Node) -> bool:
+    scales = graph.constants.get(node.input(2) or "")
+    return scales is not None and scales.size > 0 and bool((scales >= 1.0).all())
 
 
 class _Classes:
