@@ -7,7 +7,7 @@ use super::interleave::interleave;
 use super::plan::ConvArguments;
 use super::weights::ConvWeights;
 use crate::Epilogue;
-use crate::product::{Product, Surface};
+use crate::product::{Product, Surface, WORD};
 use crate::split::{Job, Split, by_group};
 use vedette_runtime::ThreadPool;
 use vedette_simd::Isa;
@@ -42,7 +42,46 @@ pub(super) struct Strips {
     strip_lines: usize,
     /// Where each run of a window begins.
     runs: Vec<isize>,
+    /// How windows are written out, where tiles would take their short runs one by one.
+    rows: Option<Rows>,
     split: Split,
+}
+
+/// Windows whose runs are copied one behind the other, as one run.
+#[derive(Debug)]
+struct Rows {
+    run_bytes: usize,
+    row_bytes: usize,
+}
+
+impl Rows {
+    /// Bytes copied at once.
+    const COPY: usize = 16;
+
+    /// A plan for windows of such runs, if it pays.
+    fn new(weights: &ConvWeights, runs: usize) -> Option<Rows> {
+        let columns = &weights.groups()[0];
+        let (row_bytes, run_bytes) = (columns.words() * WORD, columns.words() * WORD / runs.max(1));
+        let [whole, runs] = [row_bytes, run_bytes].map(|bytes| columns.takes_tiles(bytes / WORD));
+        (whole && !runs && run_bytes <= Rows::COPY && weights.groups().len() == 1)
+            .then_some(Rows { run_bytes, row_bytes })
+    }
+
+    /// Copies the runs of the windows of a line.
+    ///
+    /// # Safety
+    /// [`COPY`](Self::COPY) bytes are readable at every run of `count` pixels from `line` on, `step` bytes apart, and
+    /// so many more than the rows take writable at `to`.
+    unsafe fn copy(&self, runs: &[isize], line: *const u8, step: usize, to: *mut u8, count: usize) {
+        for pixel in 0..count {
+            let (from, to) = (line.wrapping_add(pixel * step), to.wrapping_add(pixel * self.row_bytes));
+            for (i, &run) in runs.iter().enumerate() {
+                let from = from.wrapping_offset(run).cast::<[u8; Rows::COPY]>();
+                // SAFETY: as granted by the caller. What is copied behind a run is written over by the next one.
+                unsafe { from.copy_to_nonoverlapping(to.add(i * self.run_bytes).cast(), 1) };
+            }
+        }
+    }
 }
 
 impl Strips {
@@ -89,6 +128,7 @@ impl Strips {
                 runs.extend((0..taps).map(|tap| (line + tap * width.dilation * pixel_bytes) as isize));
             }
         }
+        let rows = if joined { Rows::new(weights, runs.len()) } else { None };
         let windows = windows.clone();
         Ok(Strips {
             windows,
@@ -100,6 +140,7 @@ impl Strips {
             block,
             strip_lines,
             runs,
+            rows,
             split,
         })
     }
@@ -109,8 +150,14 @@ impl Strips {
         (lines * self.line_pixels * self.pixel_bytes + SLACK).next_multiple_of(64)
     }
 
+    /// Bytes of the windows of a strip that are written out.
+    fn rows_bytes(&self) -> usize {
+        let Some(rows) = &self.rows else { return 0 };
+        (self.block * self.windows.axes[2].output * rows.row_bytes + SLACK).next_multiple_of(64)
+    }
+
     pub(super) fn scratch_bytes(&self) -> usize {
-        self.split.parts() * self.strip_bytes()
+        self.split.parts() * (self.strip_bytes() + self.rows_bytes())
     }
 
     /// # Safety
@@ -129,7 +176,7 @@ impl Strips {
         let [image_step, slice_step, line_step, pixel_step] = self.windows.steps;
         self.split.run(pool, |part, lines, panels| {
             let scratch = &scratch;
-            let strip = scratch.0.wrapping_add(part * self.strip_bytes());
+            let strip = scratch.0.wrapping_add(part * (self.strip_bytes() + self.rows_bytes()));
             let line_bytes = self.line_pixels * self.pixel_bytes;
             let mut line = lines.start;
             while line < lines.end {
@@ -138,6 +185,30 @@ impl Strips {
                 let count = self.block.min(lines.end - line).min(height.output - y);
                 // SAFETY: the part has this strip for itself.
                 unsafe { self.fill(epilogue.isa, arguments.x, strip, [n, z, y], count) };
+                let mut input = Surface {
+                    base: strip.cast_const(),
+                    line_step: (height.stride * line_bytes) as isize,
+                    pixel_step: (width.stride * self.pixel_bytes) as isize,
+                };
+                let mut runs = &self.runs[..];
+                if let Some(rows) = &self.rows {
+                    let begin = strip.wrapping_add(self.strip_bytes());
+                    let row_line = width.output * rows.row_bytes;
+                    for line in 0..count {
+                        let from = strip.wrapping_add(line * height.stride * line_bytes);
+                        let to = begin.wrapping_add(line * row_line);
+                        // SAFETY: windows of the strip, which has slack behind it, as have the part's own rows.
+                        unsafe {
+                            rows.copy(&self.runs, from, width.stride * self.pixel_bytes, to, width.output)
+                        };
+                    }
+                    input = Surface {
+                        base: begin.cast_const(),
+                        line_step: row_line as isize,
+                        pixel_step: rows.row_bytes as isize,
+                    };
+                    runs = &[0];
+                }
                 by_group(panels.clone(), each, |group, panels| {
                     let channel = group * self.windows.columns;
                     let first = n * image_step + z * slice_step + y * line_step;
@@ -145,15 +216,11 @@ impl Strips {
                     let residual = arguments.residual;
                     let product = Product {
                         columns: &weights.groups()[group],
-                        runs: &self.runs,
+                        runs,
                         epilogue,
                         channel,
                         width: width.output,
-                        input: Surface {
-                            base: strip.wrapping_add(group * self.group_bytes).cast_const(),
-                            line_step: (height.stride * line_bytes) as isize,
-                            pixel_step: (width.stride * self.pixel_bytes) as isize,
-                        },
+                        input: Surface { base: input.base.wrapping_add(group * self.group_bytes), ..input },
                         out: Surface {
                             base: arguments.out.wrapping_add(at * epilogue.output_bytes()),
                             line_step: line_step as isize,

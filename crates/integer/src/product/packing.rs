@@ -131,6 +131,16 @@ impl PackedColumns {
         self.kernel
     }
 
+    /// Whether runs of so many words are multiplied in tile registers.
+    pub(crate) fn takes_tiles(&self, words: usize) -> bool {
+        #[cfg(target_arch = "x86_64")]
+        if super::kernel::amx::Chunks::new(words).is_some() {
+            return self.kernel.has_tile_registers;
+        }
+        let _ = words;
+        false
+    }
+
     /// Words of depth.
     pub(crate) fn words(&self) -> usize {
         self.words
