@@ -11,9 +11,15 @@ const AHEAD: usize = 512;
 #[inline(always)]
 pub fn prefetch(from: *const u8, bytes: usize) {
     for offset in (0..bytes).step_by(64) {
-        // SAFETY: SSE is part of every x86-64, and a prefetch may be given any address.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(from.wrapping_add(AHEAD + offset).cast()) }
+        prefetch_line(from.wrapping_add(AHEAD + offset));
     }
+}
+
+/// Has a cache line asked for.
+#[inline(always)]
+pub fn prefetch_line(place: *const u8) {
+    // SAFETY: SSE is part of every x86-64, and a prefetch may be given any address.
+    unsafe { _mm_prefetch::<_MM_HINT_T0>(place.cast()) }
 }
 
 /// The instructions on whole registers of integers. Where one works on lanes of 128 bits, so does the wider one.
@@ -56,8 +62,33 @@ pub trait Registers {
     fn shuffle(a: Self::V, indices: Self::V) -> Self::V;
     /// Groups of 32 bits from anywhere, by the index in each place.
     fn permute32(a: Self::V, indices: Self::V) -> Self::V;
+    fn unpack_low32(a: Self::V, b: Self::V) -> Self::V;
+    fn unpack_high32(a: Self::V, b: Self::V) -> Self::V;
+    fn unpack_low64(a: Self::V, b: Self::V) -> Self::V;
+    fn unpack_high64(a: Self::V, b: Self::V) -> Self::V;
+    /// Eight bytes from each of as many places as fit.
+    /// # Safety
+    /// They must be readable.
+    unsafe fn load_groups(place: impl Fn(usize) -> *const u8) -> Self::V;
+    /// 32 bits to 16, saturating, in order.
+    /// # Safety
+    /// Half a register must be writable.
+    unsafe fn store_narrow32(to: *mut i16, value: Self::V);
     /// Lanes of both in turn: the first half of `a, b, a, b, ...`, and the second.
     fn zip_lanes(a: Self::V, b: Self::V) -> [Self::V; 2];
+}
+
+/// Eight bytes from each of two places.
+///
+/// # Safety
+/// They must be readable.
+#[inline(always)]
+unsafe fn two_groups(low: *const u8, high: *const u8) -> __m128i {
+    // SAFETY: as the caller grants; neither load minds alignment.
+    unsafe {
+        let low = _mm_castsi128_pd(_mm_loadl_epi64(low.cast()));
+        _mm_castpd_si128(_mm_loadh_pd(low, high.cast()))
+    }
 }
 
 /// Methods that are one intrinsic each.
@@ -122,7 +153,24 @@ impl Registers for Avx2 {
         // SAFETY: as above.
         unsafe { [_mm256_permute2x128_si256::<0x20>(a, b), _mm256_permute2x128_si256::<0x31>(a, b)] }
     }
+    #[inline(always)]
+    unsafe fn load_groups(place: impl Fn(usize) -> *const u8) -> __m256i {
+        // SAFETY: as the caller grants.
+        unsafe { _mm256_set_m128i(two_groups(place(2), place(3)), two_groups(place(0), place(1))) }
+    }
+    #[inline(always)]
+    unsafe fn store_narrow32(to: *mut i16, value: __m256i) {
+        // SAFETY: as the caller grants.
+        unsafe {
+            let packed = _mm256_permute4x64_epi64::<0b1000>(_mm256_packs_epi32(value, value));
+            _mm_storeu_si128(to.cast(), _mm256_castsi256_si128(packed));
+        }
+    }
     intrinsics! { __m256i:
+        unpack_low32(a, b) = _mm256_unpacklo_epi32;
+        unpack_high32(a, b) = _mm256_unpackhi_epi32;
+        unpack_low64(a, b) = _mm256_unpacklo_epi64;
+        unpack_high64(a, b) = _mm256_unpackhi_epi64;
         add16(a, b) = _mm256_add_epi16;
         add32(a, b) = _mm256_add_epi32;
         madd(a, b) = _mm256_madd_epi16;
@@ -189,7 +237,25 @@ impl Registers for Avx512 {
             ]
         }
     }
+    #[inline(always)]
+    unsafe fn load_groups(place: impl Fn(usize) -> *const u8) -> __m512i {
+        // SAFETY: as the caller grants.
+        unsafe {
+            let low = <Avx2 as Registers>::load_groups(&place);
+            let high = <Avx2 as Registers>::load_groups(|group| place(4 + group));
+            _mm512_inserti64x4::<1>(_mm512_castsi256_si512(low), high)
+        }
+    }
+    #[inline(always)]
+    unsafe fn store_narrow32(to: *mut i16, value: __m512i) {
+        // SAFETY: as the caller grants.
+        unsafe { _mm256_storeu_si256(to.cast(), _mm512_cvtsepi32_epi16(value)) }
+    }
     intrinsics! { __m512i:
+        unpack_low32(a, b) = _mm512_unpacklo_epi32;
+        unpack_high32(a, b) = _mm512_unpackhi_epi32;
+        unpack_low64(a, b) = _mm512_unpacklo_epi64;
+        unpack_high64(a, b) = _mm512_unpackhi_epi64;
         add16(a, b) = _mm512_add_epi16;
         add32(a, b) = _mm512_add_epi32;
         madd(a, b) = _mm512_madd_epi16;

@@ -2,6 +2,7 @@
 //! brought together first, and the passes run over them alone.
 
 use super::layer::Layer;
+use super::plan::HORIZONTAL_BITS;
 use super::taps::Taps;
 
 /// Bytes a gathered row may be written past its end.
@@ -13,11 +14,17 @@ const WIDEST: usize = 4;
 /// How many samples must be left out for each that counts.
 const SPARSE: usize = 2;
 
+/// Outputs to whose multiple weights are padded: of 32 bits, they fill a register.
+const REGISTER: usize = 16;
+
 /// Where the samples of each output start in a row.
 #[derive(Debug)]
 pub struct Compact {
     starts: Vec<u32>,
     widest: usize,
+    /// The weights of each output's two samples in 32 bits, padded, where all outputs have two.
+    #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code, reason = "only vector levels take pairs"))]
+    pairs: Option<Vec<i32>>,
 }
 
 impl Compact {
@@ -28,12 +35,29 @@ impl Compact {
             return None;
         }
         let (starts, taps) = columns.compacted();
-        Some((Compact { starts, widest }, taps))
+        let pairs = (widest == 2).then(|| {
+            let pair = |i| {
+                let (start, weights) = taps.quantized(i, HORIZONTAL_BITS);
+                let place =
+                    |(tap, weight): (usize, i16)| i32::from(weight as u16) << ((start + tap) % 2 * 16);
+                weights.into_iter().enumerate().map(place).sum()
+            };
+            let padding = taps.len().next_multiple_of(REGISTER) - taps.len();
+            (0..taps.len()).map(pair).chain(std::iter::repeat_n(0, padding)).collect()
+        });
+        Some((Compact { starts, widest, pairs }, taps))
     }
 
     /// Samples of a gathered row.
     pub fn len(&self) -> usize {
         self.starts.len() * self.widest
+    }
+
+    /// The first of the two samples of each output, and their weights in 32 bits, padded to whole registers; nothing where
+    /// outputs have more samples.
+    #[cfg(target_arch = "x86_64")]
+    pub fn pairs(&self) -> Option<(&[u32], &[i32])> {
+        Some((&self.starts, self.pairs.as_deref()?))
     }
 
     /// Brings the samples of a row together in `out`, and those of row `ahead` into the cache: rows that are left out in

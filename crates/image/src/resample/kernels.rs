@@ -66,6 +66,46 @@ pub fn deinterleave(isa: Isa, row: &[i16], channels: usize, width: usize, planes
     scalar::deinterleave(&row[..width * channels], channels, done, planes, stride);
 }
 
+/// Whether [`sparse`] does rows of pixels of so many bytes.
+#[cfg(target_arch = "x86_64")]
+pub fn takes_sparse(isa: Isa, step: usize) -> bool {
+    isa.level() >= Level::Avx2 && (2..=4).contains(&step)
+}
+
+/// Both passes for outputs of two pixels in each of two rows, the results of channel `c` going to `out[planes[c]]`,
+/// planes `stride` apart.
+///
+/// # Safety
+/// Two pixels from each start on lie within the readable bytes of both rows.
+///
+/// # Panics
+/// Where lengths do not fit, or the level does not [take them](takes_sparse).
+#[cfg(target_arch = "x86_64")]
+pub unsafe fn sparse(
+    isa: Isa,
+    input: x86::sparse::Sparse<'_>,
+    planes: &[Option<usize>; 4],
+    (out, stride): (&mut [i16], usize),
+) {
+    let padded = input.starts.len().next_multiple_of(16);
+    assert!(takes_sparse(isa, input.step) && stride >= padded && input.horizontal.len() >= padded);
+    let planes = planes.map(|plane| plane.map(|plane| out[plane * stride..][..stride].as_mut_ptr()));
+    // SAFETY: the level is there, lengths were just checked, and the rest is the caller's promise.
+    unsafe {
+        if isa.level() == Level::Avx2 {
+            call_avx2(
+                #[inline(always)]
+                || x86::sparse::sparse::<Avx2>(input, planes),
+            );
+        } else {
+            call_avx512(
+                #[inline(always)]
+                || x86::sparse::sparse::<Avx512>(input, planes),
+            );
+        }
+    }
+}
+
 /// The horizontal pass over one plane.
 pub fn horizontal(isa: Isa, plan: &HorizontalPlan, row: &[i16], out: &mut [i16]) {
     assert!(row.len() >= plan.padded_input && out.len() >= plan.padded_output());

@@ -149,6 +149,12 @@ fn resample_layer(
     staged_end: &mut usize,
 ) {
     let plan = layer.plan;
+    #[cfg(target_arch = "x86_64")]
+    if let Some(sparse) = sparse(isa, layer, y) {
+        // SAFETY: the taps keep both pixels of each output within the rows.
+        unsafe { kernels::sparse(isa, sparse, &layer.planes, (&mut scratch.results, stride)) }
+        return;
+    }
     let (start, count) = plan.vertical.rows(y);
     let channels = layer.step;
     let pixels = plan.samples();
@@ -199,4 +205,28 @@ fn resample_layer(
             kernels::horizontal(isa, &plan.horizontal, row, out);
         }
     }
+}
+
+/// What [`kernels::sparse`] takes, where a row of results is made of two pixels of two rows each.
+#[cfg(target_arch = "x86_64")]
+fn sparse<'a>(isa: Isa, layer: &Layer<'a>, y: usize) -> Option<x86::sparse::Sparse<'a>> {
+    let plan = layer.plan;
+    if layer.staged || plan.vertical.widest() > 2 || !kernels::takes_sparse(isa, layer.step) {
+        return None;
+    }
+    let (starts, horizontal) = plan.compact.as_ref()?.pairs()?;
+    let weights = plan.vertical.weights(y);
+    let rows = |y: usize| {
+        let (start, count) = plan.vertical.rows(y);
+        [start, start + count - 1].map(|row| layer.frame.row_ptr(row))
+    };
+    Some(x86::sparse::Sparse {
+        rows: rows(y),
+        readable: layer.row_len(layer.frame.width()),
+        next: rows((y + 1).min(plan.height() - 1)),
+        starts,
+        step: layer.step,
+        vertical: (*weights.bytes?.first()?, weights.shift),
+        horizontal,
+    })
 }

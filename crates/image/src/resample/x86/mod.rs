@@ -1,5 +1,6 @@
 //! The row kernels on AVX2 and AVX-512 registers.
 
+pub mod sparse;
 mod vertical;
 
 pub use vertical::vertical;
