@@ -15,47 +15,50 @@ fn weights(b: &mut Builder, shape: [usize; 4]) -> usize {
     b.constant(Tensor::from_slice(&shape, &values(shape.iter().product())))
 }
 
-/// Adds a node of that kind on the value, whose map has so many rows; the new value and its rows.
-fn add(b: &mut Builder, kind: usize, (x, rows): (usize, usize), other: Option<usize>) -> (usize, usize) {
+/// A value, and the rows and columns of its map.
+type Map = (usize, [usize; 2]);
+
+/// Adds a node of that kind on a map.
+fn add(b: &mut Builder, kind: usize, (x, size): Map, other: Option<usize>) -> Map {
     let w = CHANNELS;
     let conv = |b: &mut Builder, kernel: usize, attributes: serde_json::Value| {
         let weights = weights(b, [w, w, kernel, kernel]);
         b.nodes("Conv", &[x, weights], 1, attributes)[0]
     };
     match kind {
-        0 => (conv(b, 1, json!({"activation": {"kind": "relu"}})), rows),
-        1 => (conv(b, 3, json!({"pads": [1, 1, 1, 1]})), rows),
-        2 => (conv(b, 3, json!({"pads": [1, 1, 1, 1], "strides": [2, 2]})), rows.div_ceil(2)),
-        3 => (conv(b, 2, json!({"auto_pad": "SAME_UPPER"})), rows),
+        0 => (conv(b, 1, json!({"activation": {"kind": "relu"}})), size),
+        1 => (conv(b, 3, json!({"pads": [1, 1, 1, 1]})), size),
+        2 => (conv(b, 3, json!({"pads": [1, 1, 1, 1], "strides": [2, 2]})), size.map(|n| n.div_ceil(2))),
+        3 => (conv(b, 2, json!({"auto_pad": "SAME_UPPER"})), size),
         4 => {
             let weights = weights(b, [w, 1, 5, 5]);
             let attributes = json!({"pads": [2, 2, 2, 2], "group": w});
-            (b.nodes("Conv", &[x, weights], 1, attributes)[0], rows)
+            (b.nodes("Conv", &[x, weights], 1, attributes)[0], size)
         }
         5 => {
             let attributes = json!({"kernel_shape": [2, 2], "auto_pad": "SAME_UPPER"});
-            (b.nodes("MaxPool", &[x], 1, attributes)[0], rows)
+            (b.nodes("MaxPool", &[x], 1, attributes)[0], size)
         }
         6 => {
             let attributes = json!({"kernel_shape": [3, 3], "strides": [2, 2], "pads": [1, 1, 1, 1]});
-            (b.nodes("AveragePool", &[x], 1, attributes)[0], rows.div_ceil(2))
+            (b.nodes("AveragePool", &[x], 1, attributes)[0], size.map(|n| n.div_ceil(2)))
         }
         7 => {
             let weights = weights(b, [w, w, 2, 2]);
-            (b.nodes("ConvTranspose", &[x, weights], 1, json!({"strides": [2, 2]}))[0], 2 * rows)
+            (b.nodes("ConvTranspose", &[x, weights], 1, json!({"strides": [2, 2]}))[0], size.map(|n| 2 * n))
         }
         8 => {
             let none = b.constant(Tensor::from_slice::<f32>(&[0], &[]));
             let scales = b.constant(Tensor::from_slice(&[4], &[1.0f32, 1.0, 2.0, 2.0]));
             let attributes = json!({"coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"});
-            (b.nodes("Resize", &[x, none, scales], 1, attributes)[0], 2 * rows)
+            (b.nodes("Resize", &[x, none, scales], 1, attributes)[0], size.map(|n| 2 * n))
         }
-        9 => (b.node("Add", &[x, other.unwrap_or(x)]), rows),
-        10 => (quantized(b, x), rows),
+        9 => (b.node("Add", &[x, other.unwrap_or(x)]), size),
+        10 => (quantized(b, x), size),
         _ => {
             let both = b.nodes("Concat", &[x, other.unwrap_or(x)], 1, json!({"axis": 1}))[0];
             let weights = weights(b, [w, 2 * w, 1, 1]);
-            (b.node("Conv", &[both, weights]), rows)
+            (b.node("Conv", &[both, weights]), size)
         }
     }
 }
@@ -80,13 +83,13 @@ fn quantized(b: &mut Builder, x: usize) -> usize {
 }
 
 /// An engine for a network of those kinds; each node reads one of the last values.
-fn network(kinds: &[(usize, usize)], strip_bytes: usize, rows: usize) -> Engine {
+fn network(kinds: &[(usize, usize)], strip_bytes: usize, size: [usize; 2]) -> Engine {
     let mut b = Builder::new();
     let x = b.input("float32", json!([1, CHANNELS, null, null]));
-    let mut made = vec![(x, rows)];
+    let mut made = vec![(x, size)];
     for &(kind, back) in kinds {
         let from = made[made.len() - 1 - back % made.len()];
-        if (7..9).contains(&kind) && from.1 > 2 * rows {
+        if (7..9).contains(&kind) && from.1[0] > 2 * size[0] {
             continue;
         }
         let other =
@@ -104,7 +107,7 @@ fn a_section_in_strips_needs_a_fraction_of_the_memory() {
     let kinds = [(1, 0), (3, 0), (5, 1), (11, 0), (2, 0), (0, 0), (4, 0)];
     let data = values(CHANNELS * rows * columns);
     let input = [View::of(&[1, CHANNELS, rows, columns], &data)];
-    let (whole, strips) = (network(&kinds, 0, rows), network(&kinds, 20_000, rows));
+    let (whole, strips) = (network(&kinds, 0, [rows, columns]), network(&kinds, 20_000, [rows, columns]));
     assert_eq!(whole.run(&input).unwrap()[0].slice::<f32>(), strips.run(&input).unwrap()[0].slice::<f32>());
     let arenas = (whole.memory().arena, strips.memory().arena);
     assert!(3 * arenas.1 < arenas.0, "{arenas:?}");
@@ -127,7 +130,7 @@ proptest! {
     ) {
         let data = values(CHANNELS * rows * columns);
         let input = [View::of(&[1, CHANNELS, rows, columns], &data)];
-        let (whole, strips) = (network(&kinds, 0, rows), network(&kinds, strip_bytes, rows));
+        let (whole, strips) = (network(&kinds, 0, [rows, columns]), network(&kinds, strip_bytes, [rows, columns]));
         let (expected, made) = (whole.run(&input).unwrap(), strips.run(&input).unwrap());
         for (expected, made) in expected.iter().zip(&made) {
             prop_assert_eq!(expected.shape(), made.shape());
