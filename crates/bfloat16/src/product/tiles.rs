@@ -3,7 +3,7 @@
 use super::blocks::{Product, Sums};
 use crate::kernel::BLOCK;
 use crate::kernel::amx::{Chunks, TILE_ROWS, TileJob, Tiles};
-use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
+use std::arch::x86_64::{_MM_HINT_ET0, _MM_HINT_T1, _mm_prefetch};
 use std::mem::MaybeUninit;
 use std::ops::Range;
 
@@ -100,11 +100,9 @@ impl Product<'_> {
                 let second = (number + 1 < count).then(|| piece(number + 1));
                 for first in panel.clone().step_by(2) {
                     let pieces = (piece(number), second);
+                    let out = (self.output(pieces.0, first), self.output(second.unwrap_or(pieces.0), first));
                     let (sums, sums_stride) = match self.plain {
-                        true => {
-                            let out = |piece| self.output(piece, 0, first);
-                            ((out(pieces.0), out(second.unwrap_or(pieces.0))), self.out.pixel_step as usize)
-                        }
+                        true => (out, self.out.pixel_step as usize),
                         false => {
                             let sums = sums.wrapping_add(turn * 2 * PIECE);
                             ((sums, sums.wrapping_add(PIECE)), STRIDE)
@@ -113,7 +111,7 @@ impl Product<'_> {
                     let made = Made { pieces, blocks: first..panel.end.min(first + 2), sums, sums_stride };
                     turn ^= 1;
                     let mut asked = if outputs > NEAR_OUTPUTS { 0 } else { 2 * rows };
-                    let here = (made.pieces, made.blocks.clone());
+                    let bytes = made.blocks.len() * BLOCK * size_of::<f32>();
                     // SAFETY: pieces of the lines and blocks of the panels that the caller grants; the sums have
                     // room for two steps, and the last ones were stored.
                     unsafe {
@@ -125,7 +123,10 @@ impl Product<'_> {
                             || {
                                 fetch.step();
                                 for row in asked..(asked + at_once).min(2 * rows) {
-                                    self.fetch_output(here.0, &here.1, row, rows);
+                                    let (of_piece, row) =
+                                        if row < rows { (out.0, row) } else { (out.1, row - rows) };
+                                    let row = of_piece.wrapping_offset(row as isize * self.out.pixel_step);
+                                    fetch_to_write(row.cast(), bytes);
                                 }
                                 asked += at_once;
                                 if let Some(last) = &mut last {
@@ -149,27 +150,10 @@ impl Product<'_> {
         }
     }
 
-    /// Asks for the lines that outputs of a row of both pieces go to: they have arrived when the sums are there.
+    /// Where the outputs of a piece go, from a block on.
     #[inline(always)]
-    fn fetch_output(
-        &self,
-        (first, second): (Piece, Option<Piece>),
-        blocks: &Range<usize>,
-        row: usize,
-        rows: usize,
-    ) {
-        let (piece, row) = if row < rows { (first, row) } else { (second.unwrap_or(first), row - rows) };
-        let from = self.output(piece, row, blocks.start).cast::<u8>();
-        let bytes = blocks.len() * BLOCK * size_of::<f32>();
-        for at in [0, CACHE_LINE.min(bytes - 1), bytes - 1] {
-            prefetch_to_write(from.wrapping_add(at));
-        }
-    }
-
-    /// Where the output of a row of a piece goes, from a block on.
-    #[inline(always)]
-    fn output(&self, piece: Piece, row: usize, block: usize) -> *mut f32 {
-        let at = piece.line as isize * self.out.line_step + (piece.x + row) as isize * self.out.pixel_step;
+    fn output(&self, piece: Piece, block: usize) -> *mut f32 {
+        let at = piece.line as isize * self.out.line_step + piece.x as isize * self.out.pixel_step;
         self.out.base.wrapping_offset(at).wrapping_add(block * BLOCK)
     }
 
@@ -237,9 +221,11 @@ impl Product<'_> {
     }
 }
 
+/// Asks for the lines that the outputs of a row of two blocks go to: they have arrived when the sums are there.
 #[inline(always)]
-fn prefetch_to_write(p: *const u8) {
-    use std::arch::x86_64::_MM_HINT_ET0;
-    // SAFETY: a prefetch does not access memory, and a CPU with tiles has the instruction.
-    unsafe { _mm_prefetch::<_MM_HINT_ET0>(p.cast()) };
+fn fetch_to_write(row: *const u8, bytes: usize) {
+    for at in [0, CACHE_LINE.min(bytes - 1), bytes - 1] {
+        // SAFETY: a prefetch does not access memory, and a CPU with tiles has the instruction.
+        unsafe { _mm_prefetch::<_MM_HINT_ET0>(row.wrapping_add(at).cast()) };
+    }
 }
