@@ -47,8 +47,8 @@ def run(threads: list[int], pairs: int, only: str = "") -> Iterator[Record | foo
     """
     with tempfile.TemporaryDirectory() as folder:
         scratch = Path(folder)
-        networks = [*_networks(scratch)]
-        cases = [case for case in (*networks, _four_bits(scratch), *_reading()) if only in case[0]]
+        networks = [*_networks(scratch, only)]
+        cases = [*networks, *(case for case in (_four_bits(scratch), *_reading()) if only in case[0])]
         for count in threads:
             for case, x, exact, ours, peers in cases:
                 np.save(scratch / "input.npy", x)
@@ -90,7 +90,7 @@ def run(threads: list[int], pairs: int, only: str = "") -> Iterator[Record | foo
                         cpu_target=TARGETS.get((case, side)),
                     )
         # What takes no file of its own in fewer bits is as large as its ONNX file.
-        saved = [case for case in networks if "precision" not in case[3] and only in case[0]]
+        saved = [case for case in networks if "precision" not in case[3]]
         yield from _footprints(scratch, saved, threads, pairs)
 
 
@@ -126,19 +126,23 @@ def _footprints(
             yield footprint.size(case.replace("INT8", "INT4"), exact, made, x, 0.15)
 
 
-def _networks(scratch: Path) -> Iterator[Case]:
+def _networks(scratch: Path, only: str) -> Iterator[Case]:
     random = np.random.default_rng(1)
     images = [random.standard_normal((1, 3, 224, 224), dtype=np.float32) for _ in range(_CALIBRATION)]
     for name, path in reference_networks.write(scratch).items():
-        yield _case(name, path, images, dynamic=name == "vit_tiny")
-        # Against what OpenVINO does by default: bfloat16 where the CPU has it.
-        ours = {"path": str(path), "precision": "bfloat16"}
-        yield f"{name} bfloat16", images[0], path, ours, [("openvino", path)]
+        if only in f"{name} INT8":
+            yield _case(name, path, images, dynamic=name == "vit_tiny")
+        if only in f"{name} bfloat16":
+            # Against what OpenVINO does by default: bfloat16 where the CPU has it.
+            ours = {"path": str(path), "precision": "bfloat16"}
+            yield f"{name} bfloat16", images[0], path, ours, [("openvino", path)]
     onnx.save(reference_networks.small(), scratch / "small.onnx")
     frames = [random.standard_normal((1, 3, 64, 64), dtype=np.float32) for _ in range(_CALIBRATION)]
-    yield _case("20-layer CNN 64x64", scratch / "small.onnx", frames, dynamic=False)
     vectors = [random.standard_normal((1, 64), dtype=np.float32) for _ in range(_CALIBRATION)]
-    yield _case("mlp 64-128-10", _perceptron(scratch / "mlp.onnx"), vectors, dynamic=False)
+    if only in "20-layer CNN 64x64 INT8":
+        yield _case("20-layer CNN 64x64", scratch / "small.onnx", frames, dynamic=False)
+    if only in "mlp 64-128-10 INT8":
+        yield _case("mlp 64-128-10", _perceptron(scratch / "mlp.onnx"), vectors, dynamic=False)
 
 
 def _case(name: str, path: Path, samples: list[Any], *, dynamic: bool) -> Case:
