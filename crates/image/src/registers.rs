@@ -3,25 +3,6 @@
 use std::arch::x86_64::*;
 use vedette_simd::{Avx2, Avx512};
 
-/// How far ahead of what is read lines are asked for. The core's own prefetching stops at the end of each page of 4 KiB;
-/// asked across it, gray of a 4K frame of RGBA took a third less time. From 256 to 1024 bytes do about the same.
-const AHEAD: usize = 512;
-
-/// Has the cache lines asked for that will be read [`AHEAD`] bytes from now, one for each 64 of `bytes`.
-#[inline(always)]
-pub fn prefetch(from: *const u8, bytes: usize) {
-    for offset in (0..bytes).step_by(64) {
-        prefetch_line(from.wrapping_add(AHEAD + offset));
-    }
-}
-
-/// Has a cache line asked for.
-#[inline(always)]
-pub fn prefetch_line(place: *const u8) {
-    // SAFETY: SSE is part of every x86-64, and a prefetch may be given any address.
-    unsafe { _mm_prefetch::<_MM_HINT_T0>(place.cast()) }
-}
-
 /// The instructions on whole registers of integers. Where one works on lanes of 128 bits, so does the wider one.
 ///
 /// Every method is `#[inline(always)]` and must be reached from inside [`vedette_simd::call_avx2`] or

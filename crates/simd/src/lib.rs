@@ -8,6 +8,7 @@
 mod amx;
 mod bf16;
 mod features;
+mod prefetch;
 mod real;
 mod vector;
 
@@ -18,6 +19,7 @@ mod x86_doubles;
 
 pub use bf16::{bf16_bits, bf16_value, round_to_bf16};
 pub use features::{CpuFeatures, Isa, features, isa};
+pub use prefetch::{prefetch, prefetch_ahead};
 pub use real::{Doubles, Real};
 pub use vector::{Scalar, Simd};
 #[cfg(target_arch = "x86_64")]

@@ -1,8 +1,8 @@
 //! Luma in whole registers.
 
 use super::Weights;
-use crate::registers::{Registers, prefetch};
-use vedette_simd::{Avx2, Avx512, Isa, Level, call_avx2, call_avx512};
+use crate::registers::Registers;
+use vedette_simd::{Avx2, Avx512, Isa, Level, call_avx2, call_avx512, prefetch_ahead};
 
 /// Byte shuffles of a 128-bit lane of four pixels of `STEP` bytes: first and third byte as 16-bit values side by side,
 /// and the second byte twice.
@@ -132,7 +132,7 @@ unsafe fn blocks<R: Registers, const STEP: usize>(
     let beyond = (4 - STEP) * 4 * lanes;
     let mut x = 0;
     while x + block <= width && (x + block) * STEP + beyond <= bytes {
-        prefetch(row.wrapping_add(x * STEP), block * STEP);
+        prefetch_ahead(row.wrapping_add(x * STEP), block * STEP);
         let mut sums = [half; 4];
         for (i, sum) in sums.iter_mut().enumerate() {
             // SAFETY: the condition above leaves a register from the last of these on.

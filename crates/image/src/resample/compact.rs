@@ -4,6 +4,7 @@
 use super::layer::Layer;
 use super::plan::HORIZONTAL_BITS;
 use super::taps::Taps;
+use vedette_simd::prefetch;
 
 /// Bytes a gathered row may be written past its end.
 pub const SLACK: usize = 16;
@@ -99,14 +100,4 @@ impl Compact {
             }
         }
     }
-}
-
-#[inline(always)]
-fn prefetch(place: *const u8) {
-    #[cfg(target_arch = "x86_64")]
-    // SAFETY: SSE is part of x86-64, and a prefetch of any address is harmless.
-    unsafe {
-        std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(place.cast());
-    }
-    let _ = place;
 }

@@ -1,6 +1,8 @@
 //! Loops over blocks of elements: a block is read whole before it is written, so that it may be computed in place and
 //! the compiler need not ask whether the pointers overlap.
 
+use vedette_simd::prefetch_ahead;
+
 /// Elements of a block: a vector of bytes at the widest level.
 const BLOCK: usize = 64;
 
@@ -9,6 +11,7 @@ const BLOCK: usize = 64;
 #[inline(always)]
 unsafe fn read<T: Copy + Default>(p: *const T, n: usize) -> [T; BLOCK] {
     if n == BLOCK {
+        prefetch_ahead(p.cast(), size_of::<[T; BLOCK]>());
         // SAFETY: as granted; arrays have no stricter alignment than what they hold, and it is not relied upon.
         return unsafe { p.cast::<[T; BLOCK]>().read_unaligned() };
     }

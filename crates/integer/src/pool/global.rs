@@ -19,18 +19,15 @@ pub(super) struct ChannelSums {
     parts: usize,
 }
 
-/// Columns that fill vectors well.
-const PERIOD: usize = 256;
-
 impl ChannelSums {
     pub(super) fn new(isa: Isa, threads: usize, shape: &[usize], x: [isize; 3]) -> ChannelSums {
         let (batch, channels) = (shape[0], shape[1]);
         let mut sizes = [1; 3];
         sizes[5 - shape.len()..].copy_from_slice(&shape[2..]);
         let pixels: usize = sizes.iter().product();
-        let repeats = if channels >= 64 { 1 } else { PERIOD.div_ceil(channels.max(1)).min(sizes[2].max(1)) };
+        let period = rows::period(channels).min(channels * sizes[2].max(1));
         let parts = parts_for((batch * channels * pixels) as u64 / 4, threads);
-        ChannelSums { isa, batch, channels, sizes, x, period: channels * repeats, parts }
+        ChannelSums { isa, batch, channels, sizes, x, period, parts }
     }
 
     pub(super) fn pixels(&self) -> usize {

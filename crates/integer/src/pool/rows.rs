@@ -1,5 +1,7 @@
 //! Rows of bytes combined: plain loops over slices, which the compiler makes vector code of.
 
+use vedette_simd::prefetch_ahead;
+
 /// `a[i] = max(a[i], b[i])`
 #[inline(always)]
 pub(super) fn max<T: Copy + PartialOrd>(a: &mut [T], b: &[T]) {
@@ -27,8 +29,22 @@ pub(super) fn add(sums: &mut [i32], x: &[i32]) {
 /// Rows that 16 bits hold the sum of.
 const SHORT: usize = 256;
 
-/// Columns summed together in 16 bits.
+/// Columns combined at once.
 const COLUMNS: usize = 64;
+
+/// Bytes of a row of several pixels that are best combined with the next row: pixels of few channels make a long row,
+/// and whole vectors.
+pub(super) fn period(channels: usize) -> usize {
+    const LEAST: usize = 192;
+    const MOST: usize = 1024;
+    let channels = channels.max(1);
+    let whole = channels * (COLUMNS >> channels.trailing_zeros().min(COLUMNS.trailing_zeros()));
+    match whole {
+        ..LEAST => LEAST.div_ceil(whole) * whole,
+        LEAST..=MOST => whole,
+        _ => LEAST.div_ceil(channels) * channels,
+    }
+}
 
 /// Adds the columns of `x`, `[rows][period]` (the last row may be shorter), to `sums`.
 #[inline(always)]
@@ -40,6 +56,9 @@ pub(super) fn add_columns(x: &[u8], period: usize, sums: &mut [u64]) {
             if width == COLUMNS {
                 let mut rows = block.chunks_exact(period);
                 for row in &mut rows {
+                    if start == 0 {
+                        prefetch_ahead(row.as_ptr(), period);
+                    }
                     if let Some(row) = row[start..].first_chunk::<COLUMNS>() {
                         for (sum, &x) in short.iter_mut().zip(row) {
                             *sum += u16::from(x);

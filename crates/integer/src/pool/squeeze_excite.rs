@@ -2,9 +2,10 @@
 //! the channel.
 
 use super::global::ChannelSums;
+use super::rows;
 use crate::{Quantization, Requantize, at_level};
 use vedette_runtime::ThreadPool;
-use vedette_simd::Isa;
+use vedette_simd::{Isa, prefetch_ahead};
 use vedette_tensor::Activation;
 use vedette_tensor::matmul::{chunk, parts_for};
 
@@ -42,9 +43,6 @@ pub struct SqueezeExciteArguments {
     pub out: *mut u8,
 }
 
-/// Channels that one row of factors serves, repeated where there are fewer.
-const PERIOD: usize = 256;
-
 impl SqueezeExcitePlan {
     /// Plans a block for an input `[N, C, ...]` with these strides of images, slices and lines, whose channels lie
     /// next to each other, as do the pixels of a line.
@@ -78,8 +76,7 @@ impl SqueezeExcitePlan {
 
     /// Factors of one image: those of the channels, repeated to long rows.
     fn period(&self) -> usize {
-        let channels = self.channels.max(1);
-        if channels >= PERIOD { channels } else { PERIOD / channels * channels }
+        rows::period(self.channels)
     }
 
     fn floats(&self) -> usize {
@@ -171,6 +168,7 @@ impl SqueezeExcitePlan {
             // SAFETY: bytes of the row; a block is read before it is written.
             unsafe {
                 while i + BLOCK <= n {
+                    prefetch_ahead(from.wrapping_add(start + i), BLOCK);
                     let x = from.add(start + i).cast::<[u8; BLOCK]>().read_unaligned();
                     let mut y = [0; BLOCK];
                     for ((y, x), factor) in y.iter_mut().zip(x).zip(&factors[i..i + BLOCK]) {

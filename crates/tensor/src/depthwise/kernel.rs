@@ -1,9 +1,8 @@
 //! One output line: the taps of a kernel line in registers, several output pixels at a time.
 
 use crate::conv::Axis;
-use crate::matmul::tile::prefetch;
 use std::ops::Range;
-use vedette_simd::{Isa, Simd};
+use vedette_simd::{Isa, Simd, prefetch};
 
 /// An output line and what it is computed from.
 pub(super) struct Line {
@@ -165,14 +164,14 @@ unsafe fn block<S: Simd, const KW: usize, const SW: usize, const NX: usize, cons
     let mut weights = line.weights.wrapping_add(channel);
     if !CAREFUL {
         for n in 0..NX {
-            prefetch(line.out.wrapping_add(at + (AHEAD + n) * line.channels));
+            prefetch(line.out.wrapping_add(at + (AHEAD + n) * line.channels).cast());
         }
     }
     for left in (0..line.taps).rev() {
         if !CAREFUL && left == 0 {
             // The lines above are in cache from the output line before.
             for i in 0..NX * SW {
-                prefetch(pixels.wrapping_offset((AHEAD * SW + i) as isize * line.pixel_step));
+                prefetch(pixels.wrapping_offset((AHEAD * SW + i) as isize * line.pixel_step).cast());
             }
         }
         let mut w = [S::splat(0.0); KW];

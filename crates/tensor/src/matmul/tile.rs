@@ -1,7 +1,7 @@
 //! The micro-kernel: a few rows of `A`, where they lie, times one packed panel of `B`, kept in registers.
 
 use std::ptr;
-use vedette_simd::{Isa, Level, Scalar, Simd};
+use vedette_simd::{Isa, Level, Scalar, Simd, prefetch};
 
 /// Most rows any kernel takes at once.
 pub(crate) const MAX_ROWS: usize = 12;
@@ -53,18 +53,6 @@ pub(crate) struct Kernel {
 /// Values of a cache line.
 pub(crate) const LINE: usize = 16;
 
-/// Asks for a cache line, wherever it is: the hardware does not follow this many rows by itself.
-#[inline(always)]
-pub(crate) fn prefetch(p: *const f32) {
-    #[cfg(target_arch = "x86_64")]
-    // SAFETY: a prefetch does not access memory, and every x86-64 has the instruction.
-    unsafe {
-        std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(p.cast());
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = p;
-}
-
 /// Asks for a cache line that is wanted later than the next: it would be gone from L1 by then.
 #[inline(always)]
 fn prefetch_to_l2(p: *const f32) {
@@ -88,7 +76,7 @@ unsafe fn tile<S: Simd, const MR: usize, const NV: usize>(t: &Tile) {
         // By the time the sums are complete the lines they go to have arrived.
         for i in 0..MR {
             for at in (0..NV * S::LANES).step_by(LINE) {
-                prefetch(t.out.wrapping_add(i * t.out_stride + at));
+                prefetch(t.out.wrapping_add(i * t.out_stride + at).cast());
             }
         }
     }
@@ -102,7 +90,7 @@ unsafe fn tile<S: Simd, const MR: usize, const NV: usize>(t: &Tile) {
             if k % LINE == 0 {
                 if t.ahead != 0 {
                     for row in rows {
-                        prefetch(row.wrapping_add(k).wrapping_offset(t.ahead));
+                        prefetch(row.wrapping_add(k).wrapping_offset(t.ahead).cast());
                     }
                 }
                 for _ in 0..t.upcoming_lines {

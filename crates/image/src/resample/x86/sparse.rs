@@ -4,7 +4,8 @@
 //! The two pixels of an output are kept with each channel's samples side by side (`r0 r1 g0 g1 b0 b1 a0 a1`, 128 bits), so
 //! that one multiplication and addition of neighbours gives all channels.
 
-use crate::registers::{Registers, prefetch_line};
+use crate::registers::Registers;
+use vedette_simd::prefetch;
 
 /// Fraction bits of the columns' weights.
 const BITS: u32 = super::super::plan::HORIZONTAL_BITS;
@@ -48,8 +49,8 @@ pub unsafe fn sparse<R: Registers>(input: Sparse<'_>, planes: Planes) {
         // Columns may be stored back to front.
         let (from, to) = (offset(0).min(offset(last)), offset(0).max(offset(last)) + LOAD);
         for line in (from..to).step_by(64) {
-            prefetch_line(input.next[0].wrapping_add(line));
-            prefetch_line(input.next[1].wrapping_add(line));
+            prefetch(input.next[0].wrapping_add(line));
+            prefetch(input.next[1].wrapping_add(line));
         }
         if last + 1 == block && to <= input.readable {
             // SAFETY: eight bytes from each start on are readable, as just checked.
