@@ -8,8 +8,9 @@ from __future__ import annotations
 import json
 import mmap
 import os
+import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from math import prod
@@ -19,13 +20,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["CODES", "DamageError", "TensorFile", "numpy_dtype", "read", "write"]
+__all__ = ["CODES", "DamageError", "TensorFile", "is_possible", "numpy_dtype", "read", "write"]
 
 Array = NDArray[Any]
 
 _MAX_HEADER_BYTES = 100 << 20
 # Tensors start where the widest vector register can be loaded from aligned memory.
 _ALIGNMENT = 64
+# Every NumPy has room for so many axes, and the bytes of so many elements of any type can be counted.
+_MOST_AXES, _MOST_ELEMENTS = 32, sys.maxsize // 16
 
 _DTYPES = {
     "F32": "float32", "F64": "float64", "F16": "float16", "BF16": "bfloat16", "I8": "int8", "U8": "uint8",
@@ -134,6 +137,11 @@ def read(path: Path) -> TensorFile:
     return TensorFile(tensors, notes, data)
 
 
+def is_possible(shape: Sequence[int]) -> bool:
+    """Whether an array can have these sizes; without elements it is as limited in its other sizes."""
+    return len(shape) <= _MOST_AXES and prod(filter(None, shape)) <= _MOST_ELEMENTS
+
+
 def _tensor(data: mmap.mmap, start: int, size: int, entry: object) -> Array:
     if not isinstance(entry, Mapping):
         raise DamageError("a tensor is not described")
@@ -142,7 +150,7 @@ def _tensor(data: mmap.mmap, start: int, size: int, entry: object) -> Array:
     offsets: Any = entry.get("data_offsets")
     if not isinstance(code, str) or code not in _DTYPES:
         raise DamageError(f"a tensor has element type {code!r}")
-    if not _are_sizes(shape) or not _are_sizes(offsets) or len(offsets) != 2:
+    if not _are_sizes(shape) or not _are_sizes(offsets) or len(offsets) != 2 or not is_possible(shape):
         raise DamageError("a tensor has a shape or offsets that are not sizes")
     dtype = numpy_dtype(_DTYPES[code])
     count, (begin, end) = prod(shape), offsets

@@ -112,6 +112,19 @@ def lying_shape(model: onnx.ModelProto) -> None:
     model.graph.initializer[0].dims[:] = [1 << 40, 1 << 20]
 
 
+def lying_size(model: onnx.ModelProto) -> None:
+    model.graph.initializer[0].dims[:] = [1 << 40]
+
+
+def empty_but_endless(model: onnx.ModelProto) -> None:
+    model.graph.initializer[0].dims[:] = [1 << 40, 0, 1 << 40]
+    model.graph.initializer[0].raw_data = b""
+
+
+def too_many_axes(model: onnx.ModelProto) -> None:
+    model.graph.initializer[0].dims[:] = [1] * 70 + [3]
+
+
 def short_data(model: onnx.ModelProto) -> None:
     model.graph.initializer[0].raw_data = b"\0" * 11
 
@@ -157,7 +170,10 @@ def missing_attribute(model: onnx.ModelProto) -> None:
         (no_outputs, "no outputs"),
         (duplicate_initializer, "two initializers"),
         (duplicate_input, "two inputs"),
-        (lying_shape, "12 bytes"),
+        (lying_shape, "no array can have"),
+        (lying_size, "12 bytes"),
+        (empty_but_endless, "no array can have"),
+        (too_many_axes, "no array can have"),
         (short_data, "11 bytes"),
         (short_list, "2 elements"),
         (negative_dimension, "negative"),

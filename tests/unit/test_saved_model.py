@@ -98,6 +98,10 @@ def backwards(header: Header) -> None:
     header["0"]["data_offsets"].reverse()
 
 
+def empty_but_endless(header: Header) -> None:
+    header["0"] |= {"shape": [1 << 40, 0, 1 << 40], "data_offsets": [0, 0]}
+
+
 def overlapping(header: Header) -> None:
     header["1"] = header["0"]
 
@@ -137,8 +141,9 @@ def with_a_strange_program(header: Header) -> None:
 @pytest.mark.parametrize(
     "damage",
     [
-        longer, negative, beyond, backwards, overlapping, mistyped, renamed, without_program, of_the_future,
-        without_ports, with_strange_ports, with_ports_of_no_type, with_a_strange_program,
+        longer, negative, beyond, backwards, empty_but_endless, overlapping, mistyped, renamed,
+        without_program, of_the_future, without_ports, with_strange_ports, with_ports_of_no_type,
+        with_a_strange_program,
     ],
 )  # fmt: skip
 def test_a_header_that_lies_is_refused(path: Path, tmp_path: Path, damage: Callable[[Header], None]) -> None:

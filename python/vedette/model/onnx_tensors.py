@@ -10,7 +10,7 @@ import numpy as np
 
 from vedette.errors import InvalidModelError, UnsupportedModelError
 from vedette.model.graph import Array
-from vedette.tensor_file import numpy_dtype
+from vedette.tensor_file import is_possible, numpy_dtype
 
 if TYPE_CHECKING:
     from onnx import TensorProto
@@ -61,6 +61,8 @@ def read_tensor(tensor: TensorProto, folder: Path | None, where: str) -> Array:
     shape = tuple(tensor.dims)
     if any(size < 0 for size in shape):
         raise InvalidModelError(f"{where} has a negative dimension: {list(shape)}")
+    if not is_possible(shape):
+        raise InvalidModelError(f"{where} has a shape that no array can have: {list(shape)}")
     count = math.prod(shape)
     if tensor.data_type in FOUR_BITS:
         return _read_nibbles(tensor, folder, count, where).reshape(shape)
