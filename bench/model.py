@@ -26,7 +26,7 @@ def run(threads: list[int], pairs: int, only: str = "") -> Iterator[Record]:
         noise = np.random.default_rng(1).standard_normal((1, 3, 224, 224), dtype=np.float32)
         cases = [
             ("PP-OCRv6 detector 1088x1920", detector, text(1088, 1920), "onnxruntime", 1.0),
-            ("the same, in strips", detector, text(1088, 1920), "vedette-whole-maps", None),
+            ("PP-OCRv6 detector in strips", detector, text(1088, 1920), "vedette-whole-maps", None),
             ("PP-OCRv6 recogniser 48x320", recogniser, text(48, 320), "onnxruntime", 1.0),
             ("PP-OCRv6 recogniser 48x1600", recogniser, text(48, 1600), "onnxruntime", 1.0),
         ]

@@ -143,7 +143,7 @@ class _MemoryUse(TypedDict):
 class Engine:
     """A program ready to run, on ``threads`` threads (0: the default); any thread may call it.
 
-    Steps on maps that take more than ``strip_bytes`` for each thread run some rows at a time (0: never).
+    Steps on larger maps run some rows at a time, so many that they touch ``strip_bytes`` (0: whole maps).
     ``mapped`` leaves large read-only constants where they are until the first run: nobody writes them.
     """
 

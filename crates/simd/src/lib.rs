@@ -19,7 +19,7 @@ mod x86_doubles;
 
 pub use bf16::{bf16_bits, bf16_value, round_to_bf16};
 pub use features::{CpuFeatures, Isa, features, isa};
-pub use prefetch::{prefetch, prefetch_ahead};
+pub use prefetch::{Fetch, prefetch, prefetch_ahead, prefetch_to_l2};
 pub use real::{Doubles, Real};
 pub use vector::{Scalar, Simd};
 #[cfg(target_arch = "x86_64")]

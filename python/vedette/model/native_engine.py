@@ -47,7 +47,7 @@ class NativeEngine:
     ) -> NativeEngine:
         """The engine of a compiled graph.
 
-        Large maps are computed some rows at a time, so many that a thread touches ``strip_bytes`` (0: whole).
+        Large maps are computed some rows at a time, so many that steps touch ``strip_bytes`` (0: whole).
 
         Raises
         ------
@@ -73,7 +73,9 @@ class NativeEngine:
     def profile(self, inputs: Sequence[Array]) -> tuple[list[Array], list[_ProfileEntry]]:
         """Runs the graph and tells what each node took."""
         self._check_file()
-        return self._engine.profile(inputs)
+        profiled = self._engine.profile(inputs)
+        self._file = None
+        return profiled
 
     def _check_file(self) -> None:
         if self._file is not None and self._file.is_shortened():

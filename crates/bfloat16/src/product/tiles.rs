@@ -3,9 +3,9 @@
 use super::blocks::{Product, Sums};
 use crate::kernel::BLOCK;
 use crate::kernel::amx::{Chunks, TILE_ROWS, TileJob, Tiles};
-use std::arch::x86_64::{_MM_HINT_ET0, _MM_HINT_T1, _mm_prefetch};
 use std::mem::MaybeUninit;
 use std::ops::Range;
+use vedette_simd::{Fetch, prefetch};
 
 /// Sums from one row of a piece to the next.
 const STRIDE: usize = 2 * BLOCK;
@@ -19,7 +19,7 @@ const FEWEST_ROWS: usize = 4;
 /// Bytes of outputs that are in L2 as they are: asking for their lines would only take time.
 const NEAR_OUTPUTS: usize = 1 << 20;
 
-/// Bytes that are fetched at once.
+/// Bytes of a cache line.
 const CACHE_LINE: usize = 64;
 
 /// Pixels of a line that are computed together.
@@ -45,23 +45,6 @@ struct Finishing {
     made: Made,
     /// Rows of both pieces, those that are finished first.
     next: usize,
-}
-
-/// Weights that are asked for before they are needed.
-struct Fetch {
-    at: *const u8,
-    lines: Range<usize>,
-    at_once: usize,
-}
-
-impl Fetch {
-    #[inline(always)]
-    fn step(&mut self) {
-        for line in self.lines.by_ref().take(self.at_once) {
-            // SAFETY: the instruction reads nothing, whatever the address.
-            unsafe { _mm_prefetch::<_MM_HINT_T1>(self.at.wrapping_add(line * CACHE_LINE).cast()) };
-        }
-    }
 }
 
 impl Product<'_> {
@@ -126,7 +109,7 @@ impl Product<'_> {
                                     let (of_piece, row) =
                                         if row < rows { (out.0, row) } else { (out.1, row - rows) };
                                     let row = of_piece.wrapping_offset(row as isize * self.out.pixel_step);
-                                    fetch_to_write(row.cast(), bytes);
+                                    prefetch_row(row.cast(), bytes);
                                 }
                                 asked += at_once;
                                 if let Some(last) = &mut last {
@@ -157,12 +140,11 @@ impl Product<'_> {
         self.out.base.wrapping_offset(at).wrapping_add(block * BLOCK)
     }
 
-    /// What to fetch of a panel in so many steps.
-    fn fetch(&self, panel: Option<&Range<usize>>, steps: usize) -> Fetch {
-        let Some(panel) = panel else { return Fetch { at: std::ptr::null(), lines: 0..0, at_once: 0 } };
-        let lines = (panel.len() * self.columns.block_len() * size_of::<u16>()).div_ceil(CACHE_LINE);
-        let at = self.packed.wrapping_add(panel.start * self.columns.block_len()).cast();
-        Fetch { at, lines: 0..lines, at_once: lines.div_ceil(steps) }
+    /// Weights of a panel to ask for in so many steps.
+    fn fetch(&self, panel: Option<&Range<usize>>, steps: usize) -> Fetch<1> {
+        let Some(panel) = panel else { return Fetch::NOTHING };
+        let at = self.packed.wrapping_add(panel.start * self.columns.block_len());
+        Fetch::new([at.cast()], panel.len() * self.columns.block_len() * size_of::<u16>(), steps)
     }
 
     /// Multiplies, and calls `between` after every chunk of the depth.
@@ -223,9 +205,8 @@ impl Product<'_> {
 
 /// Asks for the lines that the outputs of a row of two blocks go to: they have arrived when the sums are there.
 #[inline(always)]
-fn fetch_to_write(row: *const u8, bytes: usize) {
+fn prefetch_row(row: *const u8, bytes: usize) {
     for at in [0, CACHE_LINE.min(bytes - 1), bytes - 1] {
-        // SAFETY: a prefetch does not access memory, and a CPU with tiles has the instruction.
-        unsafe { _mm_prefetch::<_MM_HINT_ET0>(row.wrapping_add(at).cast()) };
+        prefetch(row.wrapping_add(at));
     }
 }

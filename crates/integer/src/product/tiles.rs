@@ -8,9 +8,9 @@ use super::blocks::{Product, Sums};
 use super::kernel::amx::{Chunks, Set, TILE_ROWS, TileJob, Tiles};
 use super::packing::{BLOCK, WORD};
 use crate::epilogue::{Finish, SumBlock};
-use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
 use std::mem::MaybeUninit;
 use std::ops::Range;
+use vedette_simd::Fetch;
 
 /// Blocks multiplied together.
 const BLOCKS: usize = 2;
@@ -26,9 +26,6 @@ const WEIGHT_BYTES: usize = 24 * 1024;
 
 /// Pieces that weights are read into L1 for, so that rows and outputs stay in L2 meanwhile.
 const PIECES: usize = 16;
-
-/// Bytes that are fetched at once.
-const CACHE_LINE: usize = 64;
 
 /// Pixels of a line that are computed together.
 #[derive(Clone, Copy)]
@@ -59,25 +56,6 @@ struct Weights {
     first: usize,
     count: usize,
     at: *const i8,
-}
-
-/// Weights that are asked for before they are needed.
-struct Fetch {
-    at: [*const i8; BLOCKS],
-    lines: Range<usize>,
-    at_once: usize,
-}
-
-impl Fetch {
-    #[inline(always)]
-    fn step(&mut self) {
-        for line in self.lines.by_ref().take(self.at_once) {
-            for block in self.at {
-                // SAFETY: the instruction reads nothing, whatever the address.
-                unsafe { _mm_prefetch::<_MM_HINT_T1>(block.wrapping_add(line * CACHE_LINE)) };
-            }
-        }
-    }
 }
 
 impl<F: Finish> Product<'_, F> {
@@ -168,15 +146,12 @@ impl<F: Finish> Product<'_, F> {
         }
     }
 
-    /// What to fetch in so many steps.
+    /// Weights to ask for in so many steps.
     #[inline(always)]
-    fn fetch(&self, ahead: Option<Weights>, chunk_bytes: usize, steps: usize) -> Fetch {
-        let Some(ahead) = ahead else {
-            return Fetch { at: [std::ptr::null(); BLOCKS], lines: 0..0, at_once: 0 };
-        };
-        let lines = (ahead.count * chunk_bytes).div_ceil(CACHE_LINE);
+    fn fetch(&self, ahead: Option<Weights>, chunk_bytes: usize, steps: usize) -> Fetch<BLOCKS> {
+        let Some(ahead) = ahead else { return Fetch::NOTHING };
         let second = ahead.at.wrapping_add(self.columns.block_bytes() * usize::from(ahead.blocks.len() > 1));
-        Fetch { at: [ahead.at, second], lines: 0..lines, at_once: lines.div_ceil(steps.max(1)) }
+        Fetch::new([ahead.at.cast(), second.cast()], ahead.count * chunk_bytes, steps)
     }
 
     #[inline(always)]

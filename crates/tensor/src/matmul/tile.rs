@@ -1,7 +1,7 @@
 //! The micro-kernel: a few rows of `A`, where they lie, times one packed panel of `B`, kept in registers.
 
 use std::ptr;
-use vedette_simd::{Isa, Level, Scalar, Simd, prefetch};
+use vedette_simd::{Isa, Level, Scalar, Simd, prefetch, prefetch_to_l2};
 
 /// Most rows any kernel takes at once.
 pub(crate) const MAX_ROWS: usize = 12;
@@ -53,18 +53,6 @@ pub(crate) struct Kernel {
 /// Values of a cache line.
 pub(crate) const LINE: usize = 16;
 
-/// Asks for a cache line that is wanted later than the next: it would be gone from L1 by then.
-#[inline(always)]
-fn prefetch_to_l2(p: *const f32) {
-    #[cfg(target_arch = "x86_64")]
-    // SAFETY: as above.
-    unsafe {
-        std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T1 }>(p.cast());
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = p;
-}
-
 /// # Safety
 /// `t` must describe memory that is readable and writable as its fields say, for `MR` rows.
 #[inline(always)]
@@ -94,7 +82,7 @@ unsafe fn tile<S: Simd, const MR: usize, const NV: usize>(t: &Tile) {
                     }
                 }
                 for _ in 0..t.upcoming_lines {
-                    prefetch_to_l2(upcoming);
+                    prefetch_to_l2(upcoming.cast());
                     upcoming = upcoming.wrapping_add(LINE);
                 }
             }

@@ -53,7 +53,7 @@ def at_rest(code: str, length_s: float) -> Rest:
         assert process.stdout is not None
         try:
             if process.stdout.readline().strip() != "ready":
-                raise RuntimeError(f"the idle process ended with status {process.wait()}")
+                raise RuntimeError("the process to be left alone did not come to be ready")
             time.sleep(SETTLING_S)
             before = _threads(process.pid)
             time.sleep(length_s)
