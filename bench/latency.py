@@ -14,11 +14,10 @@ import tempfile
 import threading
 import time
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from vedette.bench.display import Monitor, server
+from vedette.bench.display import BlindScreen, Monitor, server
 from vedette.bench.recording import draw, windows
 from vedette.ocr import Reader
 from vedette.runtime.target import CpuPressure
@@ -65,9 +64,7 @@ def measure(chosen: argparse.Namespace) -> None:
     """Watch the server's screen while it changes."""
     shown: dict[str, float] = {}
     told: dict[str, float] = {}
-    source: Any = Screen()
-    if chosen.blind:
-        source.await_change = lambda _: None
+    source = BlindScreen(peeked=True) if chosen.blind else Screen()
 
     def listen(event: Event) -> None:
         if event.kind != "gone":

@@ -284,7 +284,7 @@ def test_a_screen_that_rests_is_looked_at_as_often_as_asked(
     monkeypatch: pytest.MonkeyPatch, peek_s: float
 ) -> None:
     # No peeks, or a rest that begins at once.
-    monkeypatch.setattr("vedette.watch.watcher._STILL_S", 0.0 if peek_s else 1e9)
+    monkeypatch.setattr("vedette.watch.looks._STILL_S", 0.0 if peek_s else 1e9)
     source = Shown()
     watcher = Watcher([source], lambda _: [Levels()], options=WatchOptions(rate=0.1, peek_s=peek_s))
     threading.Timer(1.0, watcher.stop).start()

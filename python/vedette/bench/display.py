@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vedette.bench.recording import SIZE
+from vedette.sources.screen import Screen
 
 BAND = 16
 """Rows sent at once: a request holds 256 KB."""
@@ -57,6 +58,23 @@ def server() -> Iterator[None]:
     finally:
         process.terminate()
         process.wait()
+
+
+class BlindScreen(Screen):
+    """A screen whose server is not asked what it drew, as one without the extension DAMAGE.
+
+    Parameters
+    ----------
+    peeked
+        Whether it may be looked at more often than asked.
+    """
+
+    def __init__(self, *, peeked: bool) -> None:
+        super().__init__()
+        self.can_be_peeked = peeked
+
+    def _meet_display(self) -> None:
+        """There is nobody to be asked."""
 
 
 class Monitor:

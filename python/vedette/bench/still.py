@@ -1,7 +1,8 @@
-"""A still screen watched: ``python -m vedette.bench.still SECONDS`` prints its CPU as a share of a core.
+"""A still screen watched: ``python -m vedette.bench.still SECONDS HOW`` prints its CPU as a share of a core.
 
-On Linux with Xvfb and xcffib it is a screen of 1080p, from the X server to the store; elsewhere its picture
-is given as it is, and what it costs to take one is missing.
+It is a screen of 1080p, from the X server to the store: one that tells of changes (``told``), or one that
+does not, and is taken and compared as often as asked (``blind``). Where there is no Xvfb or xcffib its
+picture is given as it is (``given``), and what it costs to take one is missing.
 """
 
 from __future__ import annotations
@@ -13,11 +14,17 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from vedette.bench import display
 from vedette.bench.recording import draw, windows
+from vedette.sources import Pushed
+from vedette.sources.screen import Screen
 
 REST_S = 5.0
 """After so long the page has been read, and the watch rests."""
@@ -25,12 +32,22 @@ REST_S = 5.0
 RATE = 1.0
 
 
-def share_of_core(seconds: float) -> tuple[float, str]:
-    """CPU seconds a second of a watch of a still screen, in a process of its own, and what was watched."""
-    command = [sys.executable, "-m", "vedette.bench.still", str(seconds)]
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
-    answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return answer["share"], answer["what"]
+WHAT = {
+    "told": "an X server of 1080p that tells of changes",
+    "blind": "an X server of 1080p that does not: each look compares it",
+    "given": "a picture of 1080p, without taking it from a screen",
+}
+
+
+def shares_of_core(seconds: float) -> Iterator[tuple[str, float]]:
+    """What is watched, and the CPU seconds a second of a watch of it while it is still; each in a process of
+    its own.
+    """
+    server = sys.platform == "linux" and display.available() and importlib.util.find_spec("mss") is not None
+    for how in ("told", "blind") if server else ("given",):
+        command = [sys.executable, "-m", "vedette.bench.still", str(seconds), how]
+        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+        yield WHAT[how], json.loads(done.stdout.splitlines()[-1])["share"]
 
 
 def _watch(source: Any, seconds: float) -> float:
@@ -68,21 +85,7 @@ def _watch(source: Any, seconds: float) -> float:
     return share[0]
 
 
-def main() -> None:
-    """Watch and tell."""
-    seconds = float(sys.argv[1])
-    pixels = draw(windows(1)[0], "10:00")[0]
-    if sys.platform == "linux" and display.available() and importlib.util.find_spec("mss"):
-        from vedette.sources.screen import Screen
-
-        with display.server():
-            monitor = display.Monitor()
-            monitor.show(pixels)
-            share, what = _watch(Screen(), seconds), "an X server of 1080p"
-        print(json.dumps({"share": share, "what": what}))
-        return
-    from vedette.sources import Pushed
-
+def _given(pixels: NDArray[np.uint8], seconds: float) -> float:
     source = Pushed(live=True, name="picture")
     stop = threading.Event()
 
@@ -91,9 +94,24 @@ def main() -> None:
             source.push(pixels)
 
     threading.Thread(target=push, daemon=True).start()
-    share = _watch(source, seconds)
-    stop.set()
-    print(json.dumps({"share": share, "what": "a picture of 1080p, without taking it from a screen"}))
+    try:
+        return _watch(source, seconds)
+    finally:
+        stop.set()
+
+
+def main() -> None:
+    """Watch and tell."""
+    seconds, how = float(sys.argv[1]), sys.argv[2]
+    pixels = draw(windows(1)[0], "10:00")[0]
+    if how == "given":
+        share = _given(pixels, seconds)
+    else:
+        with display.server():
+            monitor = display.Monitor()
+            monitor.show(pixels)
+            share = _watch(Screen() if how == "told" else display.BlindScreen(peeked=False), seconds)
+    print(json.dumps({"share": share}))
 
 
 if __name__ == "__main__":

@@ -99,12 +99,13 @@ class Pushed(Source):
         comparison: Literal["exact", "luma"] = "exact",
     ) -> None:
         super().__init__(name)
-        self.live = live
+        self.live = self.tells_changes = live
         self.comparison = comparison
         self._format = format
         self._capacity = capacity
         self._frames: deque[Frame] = deque()
         self._changed = threading.Condition()
+        self._interrupted = False
         self._ended = False
         self._index = 0
 
@@ -141,10 +142,18 @@ class Pushed(Source):
                 raise SourceEnded
         return None
 
-    def await_change(self, timeout_s: float) -> bool | None:
+    def await_change(self, timeout_s: float) -> bool:
         """Wait until a frame was pushed."""
         with self._changed:
-            return self._changed.wait_for(lambda: bool(self._frames) or self._ended, timeout_s)
+            self._changed.wait_for(lambda: self._frames or self._ended or self._interrupted, timeout_s)
+            self._interrupted = False
+            return bool(self._frames) or self._ended
+
+    def interrupt(self) -> None:
+        """End the wait for a frame."""
+        with self._changed:
+            self._interrupted = True
+            self._changed.notify_all()
 
     @property
     def waiting(self) -> int:

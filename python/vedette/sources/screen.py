@@ -129,14 +129,15 @@ class Screen(Source):
             if self._hidden:
                 raise SourceError(f"{self.name}: windows cannot be excluded: {error}") from error
             return
-        if not self._display.tell_changes() and not self._hidden:
+        self.tells_changes = self._display.tell_changes()
+        if not self.tells_changes and not self._hidden:
             self._display.close()
             self._display = None
 
-    def await_change(self, timeout_s: float) -> bool | None:
-        """Wait until the X server has drawn there; None where there is none that tells."""
-        if self._display is None or not self._display.tells:
-            return None
+    def await_change(self, timeout_s: float) -> bool:
+        """Wait until the X server has drawn there."""
+        if self._display is None or not self.tells_changes:
+            return False
         place = self._place
         return self._display.await_change(
             (place["left"], place["top"], place["width"], place["height"]), timeout_s
@@ -163,6 +164,12 @@ class Screen(Source):
         self._index += 1
         return frame
 
+    def interrupt(self) -> None:
+        """End the wait for the X server."""
+        display = self._display
+        if display is not None:
+            display.interrupt()
+
     def _hidden_windows(self) -> list[Window]:
         if not self._hidden or self._display is None:
             return []
@@ -181,6 +188,7 @@ class Screen(Source):
     def close(self) -> None:
         """Let go of the display."""
         display, self._display = self._display, None
+        self.tells_changes = False
         if display is not None:
             display.close()
         grabber, self._grabber = self._grabber, None

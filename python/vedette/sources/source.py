@@ -30,6 +30,8 @@ class Source(ABC):
     can_be_peeked
         Whether a live source that does not tell of changes can be looked at for so little that it may be done
         several times a second.
+    tells_changes
+        Whether a live source that is open tells of changes: :meth:`await_change`.
     dropped
         Frames that passed unread, by cause.
     """
@@ -37,6 +39,7 @@ class Source(ABC):
     name: str
     live: bool = False
     can_be_peeked: bool = False
+    tells_changes: bool = False
     comparison: Literal["exact", "luma"] = "exact"
 
     def __init__(self, name: str) -> None:
@@ -77,13 +80,16 @@ class Source(ABC):
     def skip(self) -> None:  # noqa: B027 - most have none waiting
         """Let go of a frame that waits to be read; called while nobody may look."""
 
-    def await_change(self, timeout_s: float) -> bool | None:
-        """Wait until a live source may show something new; False where nothing was in this time.
+    def await_change(self, timeout_s: float) -> bool:
+        """Wait until a live source that tells of changes may show something new.
 
-        None, at once, from a source that cannot tell.
+        False where nothing was in this time, or the wait was interrupted.
         """
         del timeout_s
-        return None
+        return False
+
+    def interrupt(self) -> None:  # noqa: B027 - most do not wait for long
+        """End the wait for a change, or the next one; any thread, and a signal handler, may call it."""
 
     def report(self, kind: str, detail: str) -> None:
         """Leave word of what happened to the source."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 import select
+import socket
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ __all__ = ["Display", "Window"]
 
 _LONGEST_NAME = 4096
 _DEEPEST = 16
+_MOST_WAKES = 4096
 _BOUNDING_BOX = 2
 """Report level of the Damage extension: the box around what changed since it was last asked."""
 
@@ -62,11 +64,15 @@ class Display:
         self._damage: Any = None
         self._damage_key: Any = xcffib.damage.key
         self._names: dict[str, int] = {}
+        self._waker, self._woken = socket.socketpair()
+        self._waker.setblocking(False)
 
     def close(self) -> None:
         """Let go of the server."""
         with contextlib.suppress(self._error):
             self._connection.disconnect()
+        self._waker.close()
+        self._woken.close()
 
     def tell_changes(self) -> bool:
         """Ask to be told of changes; False where the server does not tell."""
@@ -79,15 +85,10 @@ class Display:
             self._damage = None
         return self._damage is not None
 
-    @property
-    def tells(self) -> bool:
-        """Whether it tells of changes."""
-        return self._damage is not None
-
     def await_change(self, place: tuple[int, int, int, int], timeout_s: float) -> bool:
-        """Wait until something within left, top, width, height was drawn; False where nothing was in time.
+        """Wait until something within left, top, width, height was drawn.
 
-        What was told is not told again.
+        False where nothing was in this time, or the wait was interrupted. What was told is not told again.
         """
         end = time.monotonic() + timeout_s
         while True:
@@ -96,7 +97,16 @@ class Display:
             left = end - time.monotonic()
             if left <= 0:
                 return False
-            select.select([self._connection.get_file_descriptor()], [], [], left)
+            ready, _, _ = select.select([self._connection.get_file_descriptor(), self._woken], [], [], left)
+            if self._woken in ready:
+                self._woken.recv(_MOST_WAKES)
+                return self._drawn(place)
+
+    def interrupt(self) -> None:
+        """End a wait, or the next one; any thread and a signal handler may call it."""
+        with contextlib.suppress(OSError):
+            # It is full where many ask at once, and closed where nobody waits any more.
+            self._waker.send(b"!")
 
     def _drawn(self, place: tuple[int, int, int, int]) -> bool:
         """Whether anything that was told since the last look lies within."""

@@ -6,7 +6,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Literal
 
-__all__ = ["STEPS", "Governor", "Readings", "Step"]
+__all__ = ["IN_THE_WAY", "STEPS", "Governor", "Readings", "Step"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,14 +50,18 @@ class Pace:
         """Whether a look is overdue: the one before took too long."""
         return now > self._due + 0.1 * self.interval_s
 
-    def look(self, now: float) -> int:
-        """Note a look; how many were missed since the last.
+    def look(self, now: float, free: float | None = None) -> int:
+        """Note a look by someone who was ``free`` to look since then (now); how many were missed before.
 
         The next is due an interval after this one was; time lost is not made up for.
         """
-        missed = max(0, int((now - self._due) / self.interval_s))
-        early = now < self._due
-        self._due = now + self.interval_s if early else max(self._due + self.interval_s, now)
+        free = now if free is None else free
+        missed = max(0, int((free - self._due) / self.interval_s))
+        due = self._due + self.interval_s
+        if now < self._due or free < self._due <= due < now:
+            # Ahead of time, or put off by someone who could have looked.
+            due = now + self.interval_s
+        self._due = max(due, now)
         self._looked = now
         return missed
 

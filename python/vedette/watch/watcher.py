@@ -5,11 +5,12 @@ recorder.
 from __future__ import annotations
 
 import contextlib
+import math
 import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from vedette import memory
@@ -23,9 +24,9 @@ from vedette.store import Store
 from vedette.watch.clocks import ClockWatch
 from vedette.watch.events import Event
 from vedette.watch.gate import Gate
-from vedette.watch.governor import STEPS, Governor, Readings, Step
+from vedette.watch.governor import IN_THE_WAY, STEPS, Governor, Readings, Step
 from vedette.watch.health import SourceHealth, StageClock
-from vedette.watch.pace import Pace
+from vedette.watch.looks import Looks
 from vedette.watch.power import load, on_battery, temperature_c
 from vedette.watch.privacy import cover, paused_until
 from vedette.watch.recorder import Recorder
@@ -45,8 +46,8 @@ _REOPEN_S = (0.25, 30.0)
 
 _TICK_S = 1.0
 
-_STILL_S = 30.0
-"""After so long without a change a source is no longer peeked at."""
+_MACHINE_S = 5.0
+"""Time between two looks at battery and temperature, and while little is used at who waits for cores."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +58,8 @@ class WatchOptions:
     ----------
     rate
         Frames a second that are taken from a live source, fewer where the governor says so. One that tells of
-        changes is looked at when it does, as long as that is not more often for seconds on end.
+        changes is looked at when it does, as long as that is not more often for seconds on end, and seldom
+        while it tells of none.
     refresh_s
         After so long a frame is processed as a whole even if nothing changed; None for an hour where frames
         are compared exactly and five minutes where they are not.
@@ -87,17 +89,16 @@ class _Watched:
     tasks: Sequence[Task]
     gate: Gate
     health: SourceHealth
-    pace: Pace
+    looks: Looks
+    ended: bool = False
     step: Step = STEPS[0]
     trimmed: bool = False
     refreshed: float = -1e9
     pictured: float = -1e9
-    changed: float = field(default_factory=time.monotonic)
 
-    def is_late(self, now: float) -> bool:
+    def is_late(self) -> bool:
         """Whether it is to be looked at again while a frame is still being looked at."""
-        busy = self.health.processing_since is not None
-        return self.source.live and busy and self.pace.late(now)
+        return self.health.processing_since is not None and self.looks.is_late()
 
 
 class Watcher:
@@ -147,27 +148,32 @@ class Watcher:
         self._paused = False
         self._battery: bool | None = None
         self._temperature: float | None = None
+        self._machine_due = 0.0
         self._clocks = ClockWatch()
+        self._stopping = threading.Event()
+        self._ended = threading.Event()
         self._watched = [
             _Watched(
-                source,
-                tasks(source),
-                Gate(source.comparison),
-                SourceHealth(source.name),
-                Pace(1 / self.options.rate, time.monotonic()),
+                source, tasks(source), Gate(source.comparison), SourceHealth(source.name), self._looks(source)
             )
             for source in sources
         ]
         self.governor = Governor()
         self._cpu_pressure = CpuPressure()
         self._pressure = 0.0
-        self._stopping = threading.Event()
         self._inference = threading.Lock()
         self._began = time.monotonic()
+
+    def _looks(self, source: Source) -> Looks:
+        options = self.options
+        longest_s = min(options.stall_s / 2, options.refresh_s or math.inf)
+        return Looks(source, options.rate, options.peek_s, longest_s, self._stopping.wait)
 
     def stop(self) -> None:
         """End soon; any thread, and a signal handler, may call it."""
         self._stopping.set()
+        for watched in self._watched:
+            watched.source.interrupt()
 
     def run(self) -> None:
         """Watch; returns when every source has ended or the watch was stopped, with everything written."""
@@ -183,9 +189,7 @@ class Watcher:
             thread.start()
         beat = time.monotonic()
         try:
-            while any(thread.is_alive() for thread in threads):
-                for thread in threads:
-                    thread.join(_TICK_S / len(threads))
+            while not self._ended.wait(_TICK_S):
                 self.usage.sample()
                 self._look_around()
                 if time.monotonic() - beat >= _HEARTBEAT_S:
@@ -270,10 +274,8 @@ class Watcher:
 
     def _govern(self) -> None:
         """Choose how to watch by what there is; where that changes, it is told."""
-        now = time.monotonic()
-        self._temperature, self._pressure = temperature_c(), self._cpu_pressure.read(now)
         readings = Readings(
-            late=any(watched.is_late(now) for watched in self._watched),
+            late=any(watched.is_late() for watched in self._watched),
             pressure=self._pressure,
             used_cores=self.usage.cores,
             on_battery=self._battery,
@@ -285,24 +287,36 @@ class Watcher:
             self.recorder.record("", time.time(), incidents=[("budget", detail)])
 
     def _look_around(self) -> None:
-        """Pause, clocks, power and stalls: what is looked at once a second."""
+        """Pause, clocks, the machine and stalls: what is looked at once a second."""
         paused = self._store_path is not None and paused_until(self._store_path) is not None
         if paused != self._paused:
             self._paused = paused
             for watched in self._watched:
                 self._note(watched, "paused" if paused else "resumed", "")
+                watched.source.interrupt()
         for kind, detail in self._clocks.look():
             for watched in self._watched:
                 self._note(watched, kind, detail)
                 watched.health.last_frame = time.monotonic()
+        self._look_at_machine()
+        self._govern()
+        for watched in self._watched:
+            self._look_for_stall(watched)
+
+    def _look_at_machine(self) -> None:
+        now = time.monotonic()
+        due = now >= self._machine_due
+        if due or self.usage.cores >= IN_THE_WAY:
+            self._pressure = self._cpu_pressure.read(now)
+        if not due:
+            return
+        self._machine_due = now + _MACHINE_S
+        self._temperature = temperature_c()
         battery = on_battery()
         if battery != self._battery and self._battery is not None:
             for watched in self._watched:
                 self._note(watched, "on battery" if battery else "on mains", "")
         self._battery = battery
-        self._govern()
-        for watched in self._watched:
-            self._look_for_stall(watched)
 
     def _note(self, watched: _Watched, kind: str, detail: str) -> None:
         self.recorder.record(watched.health.name, time.time(), incidents=[(kind, detail)])
@@ -333,6 +347,9 @@ class Watcher:
         finally:
             with contextlib.suppress(SourceError):
                 watched.source.close()
+            watched.ended = True
+            if all(other.ended for other in self._watched):
+                self._ended.set()
 
     def _read_frames(self, watched: _Watched) -> None:
         health = watched.health
@@ -360,6 +377,7 @@ class Watcher:
                 health.reopened += kind == "back"
                 self._note(watched, kind, detail)
             if frame is None or self._paused:
+                watched.looks.found(False)
                 continue
             health.state = "watching"
             health.seen += 1
@@ -367,36 +385,10 @@ class Watcher:
             self._look(watched, frame)
 
     def _await_look(self, watched: _Watched) -> bool:
-        """Wait until a live source is to be looked at; False where it no longer is."""
-        pace = watched.pace
-        pace.interval_s = 1 / (self.options.rate * self.governor.step.rate)
-        while not (self._stopping.is_set() or self._paused):
-            now = time.monotonic()
-            wait_s = pace.wait_s(now)
-            if wait_s <= 0:
-                break
-            hurry_s = pace.hurry_in_s(now)
-            if hurry_s > 0:
-                self._stopping.wait(min(wait_s, hurry_s))
-                continue
-            told = watched.source.await_change(min(wait_s, _WAIT_S))
-            if told:
-                break
-            if told is None:
-                peek_s = self._peek_in_s(watched, now)
-                if not self._stopping.wait(min(wait_s, peek_s)) and peek_s < wait_s:
-                    break
-        else:
-            return False
-        watched.source.count_dropped("busy", pace.look(time.monotonic()))
-        return True
+        return watched.looks.await_next(self.governor.step.rate, self._is_over)
 
-    def _peek_in_s(self, watched: _Watched, now: float) -> float:
-        """Seconds until a source that does not tell of changes is looked at ahead of time."""
-        wanted = self.options.peek_s > 0 and watched.source.can_be_peeked
-        if not wanted or now - watched.changed >= _STILL_S:
-            return float("inf")
-        return watched.pace.looked_in_s(self.options.peek_s / self.governor.step.rate, now)
+    def _is_over(self) -> bool:
+        return self._stopping.is_set() or self._paused
 
     def _open_again(self, watched: _Watched, error: SourceError) -> None:
         """Try until the source is back or the watch ends, as after a screen has changed its size."""
@@ -423,16 +415,14 @@ class Watcher:
         if refresh_s is None:
             refresh_s = 3600.0 if watched.gate.comparison == "exact" else 300.0
         refresh = now - watched.refreshed >= refresh_s
+        watched.looks.found(change is not None)
         if change is None and not refresh:
             health.unchanged += 1
             return
-        if change is not None:
-            watched.changed = now
         if refresh:
             change = None
             watched.refreshed = now
         health.processing_since = time.monotonic()
-        watched.pace.spend(health.processing_since)
         self._provide(watched)
         events: list[Event] = []
         with self._inference, self._slice():
