@@ -78,9 +78,8 @@ def measure(chosen: argparse.Namespace) -> None:
             store=Store(Path(folder) / "seen.db"),
             on_event=listen,
             options=WatchOptions(rate=chosen.rate, thumbnail_s=None),
+            cpu_pressure=CpuPressure(stalled=lambda: 0.0) if chosen.alone else None,
         )
-        if chosen.alone:
-            watcher._cpu_pressure = CpuPressure(stalled=lambda: 0.0)
         person = threading.Thread(target=change, args=(Monitor(), chosen.changes, shown, watcher))
         person.start()
         watcher.run()

@@ -25,7 +25,7 @@ from vedette.watch import Event, ReadTask, Watcher, WatchOptions
 from vedette.watch.clocks import ClockWatch
 from vedette.watch.control import ControlServer, ask, running
 from vedette.watch.events import Track
-from vedette.watch.power import on_battery, temperature_c
+from vedette.watch.machine import on_battery, temperature_c
 from vedette.watch.privacy import cover, pause, resume
 from vedette.watch.recorder import Recorder
 

@@ -15,7 +15,6 @@ from typing import Any
 
 from vedette import memory
 from vedette.errors import InputError, SourceError, VedetteError
-from vedette.ocr.change import Rectangle
 from vedette.runtime import Budget
 from vedette.runtime.resident import resident_bytes
 from vedette.runtime.target import CpuPressure
@@ -24,17 +23,18 @@ from vedette.store import Store
 from vedette.watch.clocks import ClockWatch
 from vedette.watch.events import Event
 from vedette.watch.gate import Gate
-from vedette.watch.governor import IN_THE_WAY, STEPS, Governor, Readings, Step
+from vedette.watch.governor import STEPS, Governor, Readings, Step
 from vedette.watch.health import SourceHealth, StageClock
 from vedette.watch.looks import Looks
-from vedette.watch.power import load, on_battery, temperature_c
+from vedette.watch.machine import Machine
+from vedette.watch.options import WatchOptions
 from vedette.watch.privacy import cover, paused_until
 from vedette.watch.recorder import Recorder
 from vedette.watch.task import Task
 from vedette.watch.thumbnails import thumbnail
 from vedette.watch.usage import Usage
 
-__all__ = ["WatchOptions", "Watcher"]
+__all__ = ["Watcher"]
 
 _WAIT_S = 0.25
 """Longest wait for a frame at a time, so that a request to stop is heard."""
@@ -45,42 +45,6 @@ _REOPEN_S = (0.25, 30.0)
 """First and longest wait before a source that was lost is opened again."""
 
 _TICK_S = 1.0
-
-_MACHINE_S = 5.0
-"""Time between two looks at battery and temperature, and while little is used at who waits for cores."""
-
-
-@dataclass(frozen=True, slots=True)
-class WatchOptions:
-    """How to watch.
-
-    Attributes
-    ----------
-    rate
-        Frames a second that are taken from a live source, fewer where the governor says so. One that tells of
-        changes is looked at when it does, as long as that is not more often for seconds on end, and seldom
-        while it tells of none.
-    refresh_s
-        After so long a frame is processed as a whole even if nothing changed; None for an hour where frames
-        are compared exactly and five minutes where they are not.
-    peek_s
-        A source that can be peeked at but does not tell of changes, as a screen of Windows or macOS, is
-        looked at after so long, as if it had told of what is found then; where nothing was found for half a
-        minute, as often as ``rate`` says. 0 to do that at all times.
-    stall_s
-        After so long without a frame, or with one, a source is reported as stalled.
-    thumbnail_s
-        Least time between two small pictures of a source; None for no pictures.
-    exclude
-        Rectangles (top, left, bottom, right) of every frame that are painted black before anything looks.
-    """
-
-    rate: float = 1.0
-    refresh_s: float | None = None
-    peek_s: float = 0.2
-    stall_s: float = 60.0
-    thumbnail_s: float | None = 30.0
-    exclude: tuple[Rectangle, ...] = ()
 
 
 @dataclass(slots=True)
@@ -120,6 +84,8 @@ class Watcher:
         Of CPU and memory, in which frames are processed.
     options
         How to watch.
+    cpu_pressure
+        Measures who waits for cores; what the system says unless given.
     """
 
     def __init__(
@@ -132,6 +98,7 @@ class Watcher:
         on_incident: Callable[[str, str, str], object] = lambda *_: None,
         budget: Budget | None = None,
         options: WatchOptions | None = None,
+        cpu_pressure: CpuPressure | None = None,
     ) -> None:
         if not sources:
             raise InputError("expected at least one source")
@@ -146,9 +113,7 @@ class Watcher:
         self._store_path = None if store is None else store.path
         self._store = store
         self._paused = False
-        self._battery: bool | None = None
-        self._temperature: float | None = None
-        self._machine_due = 0.0
+        self._machine = Machine(cpu_pressure or CpuPressure())
         self._clocks = ClockWatch()
         self._stopping = threading.Event()
         self._ended = threading.Event()
@@ -159,8 +124,6 @@ class Watcher:
             for source in sources
         ]
         self.governor = Governor()
-        self._cpu_pressure = CpuPressure()
-        self._pressure = 0.0
         self._inference = threading.Lock()
         self._began = time.monotonic()
 
@@ -243,10 +206,7 @@ class Watcher:
                 "reason": self.governor.reason,
                 "rate": round(self.options.rate * self.governor.step.rate, 4),
             },
-            "on_battery": self._battery,
-            "temperature_c": self._temperature,
-            "load": load(),
-            "pressure": round(self._pressure, 4),
+            **self._machine.to_dict(),
             "store": {
                 "path": None if self._store_path is None else str(self._store_path),
                 "written": self.recorder.written,
@@ -276,10 +236,10 @@ class Watcher:
         """Choose how to watch by what there is; where that changes, it is told."""
         readings = Readings(
             late=any(watched.is_late() for watched in self._watched),
-            pressure=self._pressure,
+            pressure=self._machine.pressure,
             used_cores=self.usage.cores,
-            on_battery=self._battery,
-            temperature_c=self._temperature,
+            on_battery=self._machine.on_battery,
+            temperature_c=self._machine.temperature_c,
             memory_level="normal" if self._budget is None else self._budget.memory_level,
         )
         if self.governor.look(readings):
@@ -298,25 +258,13 @@ class Watcher:
             for watched in self._watched:
                 self._note(watched, kind, detail)
                 watched.health.last_frame = time.monotonic()
-        self._look_at_machine()
+        news = self._machine.look(self.usage.cores)
+        if news is not None:
+            for watched in self._watched:
+                self._note(watched, news, "")
         self._govern()
         for watched in self._watched:
             self._look_for_stall(watched)
-
-    def _look_at_machine(self) -> None:
-        now = time.monotonic()
-        due = now >= self._machine_due
-        if due or self.usage.cores >= IN_THE_WAY:
-            self._pressure = self._cpu_pressure.read(now)
-        if not due:
-            return
-        self._machine_due = now + _MACHINE_S
-        self._temperature = temperature_c()
-        battery = on_battery()
-        if battery != self._battery and self._battery is not None:
-            for watched in self._watched:
-                self._note(watched, "on battery" if battery else "on mains", "")
-        self._battery = battery
 
     def _note(self, watched: _Watched, kind: str, detail: str) -> None:
         self.recorder.record(watched.health.name, time.time(), incidents=[(kind, detail)])
