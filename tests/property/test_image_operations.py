@@ -106,12 +106,18 @@ def test_normalize(image: NDArray[np.uint8]) -> None:
 
 
 @settings(deadline=None, max_examples=60)
-@given(image=images(), size=st.sampled_from([1, 3, 7]), sigma=st.sampled_from([None, (0.0, 0.0), (1.3, 2.0)]))
-def test_blur(image: NDArray[np.uint8], size: int, sigma: tuple[float, float] | None) -> None:
-    def at(array: NDArray[np.uint8]) -> Any:
+@given(
+    image=images(),
+    size=st.sampled_from([1, 3, 7, 9, 11, 33]),
+    sigma=st.sampled_from([None, (0.0, 0.0), (1.3, 2.0), (0.3, 5.0)]),
+    dtype=st.sampled_from(["uint8", "uint16", "float32"]),
+)
+def test_blur(image: NDArray[np.uint8], size: int, sigma: tuple[float, float] | None, dtype: str) -> None:
+    def at(array: NDArray[Any]) -> Any:
         return lambda threads, isa: _native.blur(array, (size, 3), sigma, False, None, threads, isa)
 
-    assert np.array_equal(results(at(image)), results(at(image.copy())))
+    view = image if dtype == "uint8" else image.astype(dtype)[::-1, ::-1]
+    assert np.array_equal(results(at(view)), results(at(view.copy())))
 
 
 SPACES = ["rgb", "bgr", "hsv", "yuv", "rgba", "bgra", "gray"]
@@ -145,8 +151,14 @@ def test_camera_formats(height: int, width: int, source: str, seed: int) -> None
 
     ours = results(at(frame))
     assert np.array_equal(ours, results(at(frame.copy())))
-    bgr = _native.convert_color(frame, source, "bgr")
-    assert np.array_equal(ours, bgr[..., ::-1])
+    for target, order in [("bgr", [2, 1, 0]), ("rgba", [0, 1, 2]), ("bgra", [2, 1, 0])]:
+        other = results(
+            lambda threads, isa, to=target: _native.convert_color(frame, source, to, None, threads, isa)
+        )
+        assert np.array_equal(ours, other[..., order])
+        assert (other[..., 3:] == 255).all()
+    luma = frame[..., 0] if source == "yuyv" else frame[:height]
+    assert np.array_equal(_native.convert_color(frame, source, "gray"), luma)
 
 
 @settings(deadline=None, max_examples=100)

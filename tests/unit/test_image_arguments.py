@@ -151,10 +151,10 @@ BATCHED: dict[str, Any] = {
     "absdiff": lambda images, out=None: vd.image.absdiff(
         np.asarray(images), np.asarray(images)[..., ::-1], out=out
     ),
-}
-BYTES_ONLY: dict[str, Any] = {
     "box_blur": lambda images, out=None: vd.image.box_blur(images, 3, out=out),
     "gaussian_blur": lambda images, out=None: vd.image.gaussian_blur(images, 3, out=out),
+}
+BYTES_ONLY: dict[str, Any] = {
     "hsv": lambda images, out=None: vd.image.convert(images, "rgb", "hsv", out=out),
 }
 

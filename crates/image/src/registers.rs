@@ -35,6 +35,8 @@ pub trait Registers {
     fn maddubs(a: Self::V, b: Self::V) -> Self::V;
     fn unpack_low8(a: Self::V, b: Self::V) -> Self::V;
     fn unpack_high8(a: Self::V, b: Self::V) -> Self::V;
+    fn unpack_low16(a: Self::V, b: Self::V) -> Self::V;
+    fn unpack_high16(a: Self::V, b: Self::V) -> Self::V;
     /// 32 bits to 16, saturating.
     fn pack32(a: Self::V, b: Self::V) -> Self::V;
     /// 16 bits to unsigned bytes, saturating.
@@ -55,6 +57,34 @@ pub trait Registers {
     /// # Safety
     /// Half a register must be writable.
     unsafe fn store_narrow32(to: *mut i16, value: Self::V);
+    fn and(a: Self::V, b: Self::V) -> Self::V;
+    fn or(a: Self::V, b: Self::V) -> Self::V;
+    /// The bits of `a` where the mask has ones, else those of `b`.
+    fn select(mask: Self::V, a: Self::V, b: Self::V) -> Self::V;
+    /// Of unsigned bytes, saturating.
+    fn subtract8(a: Self::V, b: Self::V) -> Self::V;
+    /// The low 32 bits of products.
+    fn multiply32(a: Self::V, b: Self::V) -> Self::V;
+    /// Shifts right, zeros coming in.
+    fn shift_zero32(a: Self::V, count: u32) -> Self::V;
+    /// The undoing of [`zip_lanes`](Self::zip_lanes).
+    fn unzip_lanes(a: Self::V, b: Self::V) -> [Self::V; 2];
+    /// Shifts left.
+    fn shift_left32(a: Self::V, count: u32) -> Self::V;
+    /// Stores the lanes in order, `step` bytes apart.
+    /// # Safety
+    /// Sixteen bytes must be writable at each place.
+    unsafe fn store_lanes_at(to: *mut u8, step: usize, value: Self::V);
+    /// Stores the first lane of each register in turn, then the second of each, and so on.
+    /// # Safety
+    /// `N` registers must be writable.
+    #[inline(always)]
+    unsafe fn store_lanes<const N: usize>(to: *mut u8, values: [Self::V; N]) {
+        for i in 0..N {
+            // SAFETY: as the caller grants.
+            unsafe { Self::store_lanes_at(to.add(16 * i), 16 * N, values[i]) }
+        }
+    }
     /// Lanes of both in turn: the first half of `a, b, a, b, ...`, and the second.
     fn zip_lanes(a: Self::V, b: Self::V) -> [Self::V; 2];
 }
@@ -147,6 +177,34 @@ impl Registers for Avx2 {
             _mm_storeu_si128(to.cast(), _mm256_castsi256_si128(packed));
         }
     }
+    #[inline(always)]
+    fn select(mask: __m256i, a: __m256i, b: __m256i) -> __m256i {
+        // SAFETY: as above.
+        unsafe { _mm256_or_si256(_mm256_and_si256(mask, a), _mm256_andnot_si256(mask, b)) }
+    }
+    #[inline(always)]
+    fn shift_zero32(a: __m256i, count: u32) -> __m256i {
+        // SAFETY: as above.
+        unsafe { _mm256_srl_epi32(a, _mm_cvtsi32_si128(count as i32)) }
+    }
+    #[inline(always)]
+    fn unzip_lanes(a: __m256i, b: __m256i) -> [__m256i; 2] {
+        // Two lanes each: the same as zipping.
+        Self::zip_lanes(a, b)
+    }
+    #[inline(always)]
+    fn shift_left32(a: __m256i, count: u32) -> __m256i {
+        // SAFETY: as above.
+        unsafe { _mm256_sll_epi32(a, _mm_cvtsi32_si128(count as i32)) }
+    }
+    #[inline(always)]
+    unsafe fn store_lanes_at(to: *mut u8, step: usize, value: __m256i) {
+        // SAFETY: as the caller grants.
+        unsafe {
+            _mm_storeu_si128(to.cast(), _mm256_castsi256_si128(value));
+            _mm_storeu_si128(to.add(step).cast(), _mm256_extracti128_si256::<1>(value));
+        }
+    }
     intrinsics! { __m256i:
         unpack_low32(a, b) = _mm256_unpacklo_epi32;
         unpack_high32(a, b) = _mm256_unpackhi_epi32;
@@ -158,6 +216,12 @@ impl Registers for Avx2 {
         maddubs(a, b) = _mm256_maddubs_epi16;
         unpack_low8(a, b) = _mm256_unpacklo_epi8;
         unpack_high8(a, b) = _mm256_unpackhi_epi8;
+        unpack_low16(a, b) = _mm256_unpacklo_epi16;
+        and(a, b) = _mm256_and_si256;
+        or(a, b) = _mm256_or_si256;
+        subtract8(a, b) = _mm256_subs_epu8;
+        multiply32(a, b) = _mm256_mullo_epi32;
+        unpack_high16(a, b) = _mm256_unpackhi_epi16;
         pack32(a, b) = _mm256_packs_epi32;
         pack16(a, b) = _mm256_packus_epi16;
         shuffle(a, indices) = _mm256_shuffle_epi8;
@@ -232,6 +296,36 @@ impl Registers for Avx512 {
         // SAFETY: as the caller grants.
         unsafe { _mm256_storeu_si256(to.cast(), _mm512_cvtsepi32_epi16(value)) }
     }
+    #[inline(always)]
+    fn select(mask: __m512i, a: __m512i, b: __m512i) -> __m512i {
+        // SAFETY: as above. The table of the instruction: its first operand chooses between the others.
+        unsafe { _mm512_ternarylogic_epi32::<0b1100_1010>(mask, a, b) }
+    }
+    #[inline(always)]
+    fn shift_zero32(a: __m512i, count: u32) -> __m512i {
+        // SAFETY: as above.
+        unsafe { _mm512_srl_epi32(a, _mm_cvtsi32_si128(count as i32)) }
+    }
+    #[inline(always)]
+    fn unzip_lanes(a: __m512i, b: __m512i) -> [__m512i; 2] {
+        // SAFETY: as above.
+        unsafe { [_mm512_shuffle_i32x4::<0b10_00_10_00>(a, b), _mm512_shuffle_i32x4::<0b11_01_11_01>(a, b)] }
+    }
+    #[inline(always)]
+    fn shift_left32(a: __m512i, count: u32) -> __m512i {
+        // SAFETY: as above.
+        unsafe { _mm512_sll_epi32(a, _mm_cvtsi32_si128(count as i32)) }
+    }
+    #[inline(always)]
+    unsafe fn store_lanes_at(to: *mut u8, step: usize, value: __m512i) {
+        // SAFETY: as the caller grants.
+        unsafe {
+            _mm_storeu_si128(to.cast(), _mm512_castsi512_si128(value));
+            _mm_storeu_si128(to.add(step).cast(), _mm512_extracti32x4_epi32::<1>(value));
+            _mm_storeu_si128(to.add(2 * step).cast(), _mm512_extracti32x4_epi32::<2>(value));
+            _mm_storeu_si128(to.add(3 * step).cast(), _mm512_extracti32x4_epi32::<3>(value));
+        }
+    }
     intrinsics! { __m512i:
         unpack_low32(a, b) = _mm512_unpacklo_epi32;
         unpack_high32(a, b) = _mm512_unpackhi_epi32;
@@ -243,6 +337,12 @@ impl Registers for Avx512 {
         maddubs(a, b) = _mm512_maddubs_epi16;
         unpack_low8(a, b) = _mm512_unpacklo_epi8;
         unpack_high8(a, b) = _mm512_unpackhi_epi8;
+        unpack_low16(a, b) = _mm512_unpacklo_epi16;
+        and(a, b) = _mm512_and_si512;
+        or(a, b) = _mm512_or_si512;
+        subtract8(a, b) = _mm512_subs_epu8;
+        multiply32(a, b) = _mm512_mullo_epi32;
+        unpack_high16(a, b) = _mm512_unpackhi_epi16;
         pack32(a, b) = _mm512_packs_epi32;
         pack16(a, b) = _mm512_packus_epi16;
         shuffle(a, indices) = _mm512_shuffle_epi8;

@@ -301,10 +301,8 @@ def convert(image: Any, source: str, target: str, *, out: Any = None) -> Any:
         whose alpha is opaque at 65535 and at 1.
     source, target
         ``"rgb"``, ``"bgr"``, ``"rgba"``, ``"bgra"``, ``"gray"``, ``"hsv"`` (hue 0 to 179) and ``"yuv"`` both
-        ways;
-        ``"nv12"``, ``"i420"`` (shape ``(height * 3 / 2, width)``) and ``"yuyv"`` (``(height, width, 2)``) as
-        sources of
-        ``"rgb"`` and ``"bgr"``.
+        ways; ``"nv12"``, ``"i420"`` (shape ``(height * 3 / 2, width)``) and ``"yuyv"`` (``(height, width,
+        2)``) as sources of all but ``"hsv"`` and ``"yuv"``.
     """
     if isinstance(image, list | tuple):
         return _each(lambda one, into: convert(one, source, target, out=into), image, out)
@@ -360,14 +358,20 @@ def warp_perspective(
 
 
 def box_blur(image: Any, size: int | Size, *, out: Any = None) -> Any:
-    """The mean of the ``size`` (odd) around each pixel of a uint8 image, mirrored at the border."""
+    """The mean of the ``size`` (odd) around each pixel, mirrored at the border; of integers exactly rounded.
+
+    uint8, uint16 or float32.
+    """
     if isinstance(image, list | tuple):
         return _each(lambda one, target: box_blur(one, size, out=target), image, out)
     return _native.blur(image, _pair(size), None, False, out)
 
 
 def gaussian_blur(image: Any, size: int | Size, sigma: float = 0, *, out: Any = None) -> Any:
-    """Blur a uint8 image by a Gaussian of odd ``size``; ``sigma`` 0 follows from it, as in OpenCV."""
+    """Blur by a Gaussian of odd ``size``; ``sigma`` 0 follows from it, as in OpenCV.
+
+    uint8 (with the same bits on every CPU), uint16 or float32.
+    """
     if isinstance(image, list | tuple):
         return _each(lambda one, target: gaussian_blur(one, size, sigma, out=target), image, out)
     return _native.blur(image, _pair(size), (sigma, sigma), False, out)

@@ -96,17 +96,3 @@ pub fn yuv_to_rgb([y, u, v]: &[Plane; 3], [r, g, b, _]: &mut Rgba) {
         b[i] = at(u * 33292);
     }
 }
-
-/// BT.601 with luma of 16 to 235, as cameras and videos have it, in 20 fraction bits.
-#[inline(always)]
-pub fn video_to_rgb(y: &Plane, u: &Plane, v: &Plane, [r, g, b]: &mut [Plane; 3]) {
-    let half = 1 << 19;
-    for i in 0..BLOCK {
-        let luma = (i32::from(y[i]) - 16).max(0) * 1_220_542 + half;
-        let (u, v) = (i32::from(u[i]) - 128, i32::from(v[i]) - 128);
-        let at = |chroma: i32| ((luma + chroma) >> 20).clamp(0, 255) as u8;
-        r[i] = at(1_673_527 * v);
-        g[i] = at(-852_492 * v - 409_993 * u);
-        b[i] = at(2_116_026 * u);
-    }
-}

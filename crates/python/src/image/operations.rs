@@ -4,13 +4,13 @@ use super::arrays::{Images, output_images};
 use crate::ndarray::{input_error, level, output, pool, work};
 use numpy::PyArray1;
 use pyo3::prelude::*;
-use vedette_image::blur::{Border, Kernel, blur as blur_image};
+use vedette_image::blur::{Blur, Blurred, Border, Kernel, blur as blur_image};
 use vedette_image::color::{Conversion, convert, decode_yuv};
 use vedette_image::gray::{Luma, Weights, to_gray as gray};
 use vedette_image::histogram::{histogram as count, otsu};
 use vedette_image::preprocess::{Source, letterbox as fit};
 use vedette_image::resample::{Edge, Filter, Pixel, Sampling, resize};
-use vedette_image::warp::{inverse, warp as warp_image};
+use vedette_image::warp::{Warp, inverse, warp as warp_image};
 use vedette_image::{Frame, FrameMut, Sample};
 use vedette_tensor::DType;
 
@@ -271,10 +271,10 @@ pub fn convert_color<'py>(
     let (isa, pool) = (level(py, isa)?, pool(threads));
     let camera =
         Source::from_name(source).filter(|s| matches!(s, Source::Nv12 | Source::I420 | Source::Yuyv));
-    if let (Some(format), "rgb" | "bgr") = (camera, target) {
-        let result = camera_output(py, &images, format, source, out)?;
+    if let (Some(format), "rgb" | "bgr" | "rgba" | "bgra" | "gray") = (camera, target) {
+        let result = camera_output(py, &images, format, (source, target), out)?;
         each::<u8, u8>(py, &images, &result, |image, out| {
-            decode_yuv(isa, image, format, out, target == "bgr", &pool);
+            decode_yuv(isa, image, format, out, target.starts_with('b'), &pool);
         })?;
         return Ok(result.array.object.into_any());
     }
@@ -283,7 +283,7 @@ pub fn convert_color<'py>(
             py,
             format!(
                 "cannot convert {source:?} to {target:?}: rgb, bgr, rgba, bgra, gray, hsv and yuv go both ways, nv12, \
-                 i420 and yuyv to rgb and bgr"
+                 i420 and yuyv to rgb, bgr, rgba, bgra and gray"
             ),
         ));
     };
@@ -328,7 +328,7 @@ fn camera_output<'py>(
     py: Python<'py>,
     images: &Images<'py>,
     format: Source,
-    source: &str,
+    (source, target): (&str, &str),
     out: Option<&Bound<'py, PyAny>>,
 ) -> PyResult<Images<'py>> {
     if images.array.dtype != DType::U8 {
@@ -344,8 +344,16 @@ fn camera_output<'py>(
         ));
     }
     let size = [if planar { height / 3 * 2 } else { height }, width];
-    let array = output(py, out, DType::U8, &images.shape_with(size, Some(3)), &[&images.array], false)?;
-    Images::of(array).map_err(|m| input_error(py, m))
+    let channels = match target {
+        "gray" => None,
+        "rgb" | "bgr" => Some(3),
+        _ => Some(4),
+    };
+    let array = output(py, out, DType::U8, &images.shape_with(size, channels), &[&images.array], false)?;
+    match channels {
+        None => Ok(Images::planes(array, images.batch.is_some())),
+        Some(_) => Images::of(array).map_err(|m| input_error(py, m)),
+    }
 }
 
 /// A packed copy of a view.
@@ -390,13 +398,13 @@ pub fn warp<'py>(
     let fill = fill as f32;
     match dtype {
         DType::U8 => each::<u8, u8>(py, &images, &result, |image, out| {
-            warp_image(isa, image, out, matrix, nearest, Sample::from_f32(fill), &pool);
+            warp_image(isa, image, out, &Warp { matrix, nearest, fill: Sample::from_f32(fill) }, &pool);
         })?,
         DType::U16 => each::<u16, u16>(py, &images, &result, |image, out| {
-            warp_image(isa, image, out, matrix, nearest, Sample::from_f32(fill), &pool);
+            warp_image(isa, image, out, &Warp { matrix, nearest, fill: Sample::from_f32(fill) }, &pool);
         })?,
         DType::F32 => each::<f32, f32>(py, &images, &result, |image, out| {
-            warp_image(isa, image, out, matrix, nearest, fill, &pool);
+            warp_image(isa, image, out, &Warp { matrix, nearest, fill }, &pool);
         })?,
         _ => return Err(dtype_error(py, dtype, "uint8, uint16 or float32")),
     }
@@ -429,20 +437,32 @@ pub fn blur<'py>(
     let images = Images::new(image)?;
     check_blur(py, size)?;
     let (isa, pool) = (level(py, isa)?, pool(threads));
-    if images.array.dtype != DType::U8 {
-        return Err(dtype_error(py, images.array.dtype, "uint8"));
-    }
+    let dtype = images.array.dtype;
     let shape = images.array.shape().to_vec();
-    let result = output_images(py, out, DType::U8, &shape, &images)?;
-    let kernel = |axis: usize| match sigma {
-        Some(sigma) => Kernel::gaussian(size[axis], sigma[axis]),
-        None => Kernel::mean(size[axis]),
+    let result = output_images(py, out, dtype, &shape, &images)?;
+    let filter = match sigma {
+        Some([down, along]) => {
+            Blur::Weighted([Kernel::gaussian(size[0], down), Kernel::gaussian(size[1], along)])
+        }
+        None => Blur::Mean(size),
     };
-    let (vertical, horizontal) = (kernel(0), kernel(1));
     let border = if replicate { Border::Replicate } else { Border::Reflect };
-    each::<u8, u8>(py, &images, &result, |image, out| {
-        blur_image(isa, image, out, &vertical, &horizontal, border, &pool);
-    })?;
+    fn run<T: Blurred>(
+        py: Python<'_>,
+        images: &Images<'_>,
+        out: &Images<'_>,
+        isa: vedette_simd::Isa,
+        (filter, border): (&Blur, Border),
+        pool: &vedette_runtime::ThreadPool,
+    ) -> PyResult<()> {
+        each::<T, T>(py, images, out, |image, out| blur_image(isa, image, out, filter, border, pool))
+    }
+    match dtype {
+        DType::U8 => run::<u8>(py, &images, &result, isa, (&filter, border), &pool)?,
+        DType::U16 => run::<u16>(py, &images, &result, isa, (&filter, border), &pool)?,
+        DType::F32 => run::<f32>(py, &images, &result, isa, (&filter, border), &pool)?,
+        _ => return Err(dtype_error(py, dtype, "uint8, uint16 or float32")),
+    }
     Ok(result.array.object.into_any())
 }
 
@@ -465,6 +485,9 @@ pub fn threshold_adaptive<'py>(
     if images.shape[2] != 1 {
         let shape = images.array.shape();
         return Err(input_error(py, format!("expected a gray image, got shape {shape:?}")));
+    }
+    if images.array.dtype != DType::U8 {
+        return Err(dtype_error(py, images.array.dtype, "uint8"));
     }
     let result = blur(py, gray, [size; 2], sigma, true, out, threads, isa)?;
     let means = Images::new(&result)?;
