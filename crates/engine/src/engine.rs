@@ -117,9 +117,20 @@ impl Engine {
 
     /// Runs the program and tells what each node took.
     pub fn profile(&self, inputs: &[View<'_>]) -> Result<(Vec<Tensor>, Vec<ProfileEntry>), EngineError> {
-        let (mut outputs, mut profile) = (Vec::new(), Profile::default());
-        self.run_with(inputs, &mut outputs, Some(&mut profile))?;
-        Ok((outputs, profile.entries(&self.program)))
+        let mut outputs = Vec::new();
+        let entries = self.profile_into(inputs, &mut outputs)?;
+        Ok((outputs, entries))
+    }
+
+    /// [`run_into`](Self::run_into), telling what each node took.
+    pub fn profile_into(
+        &self,
+        inputs: &[View<'_>],
+        outputs: &mut Vec<Tensor>,
+    ) -> Result<Vec<ProfileEntry>, EngineError> {
+        let mut profile = Profile::default();
+        self.run_with(inputs, outputs, Some(&mut profile))?;
+        Ok(profile.entries(&self.program))
     }
 
     /// What the engine holds.

@@ -1,11 +1,12 @@
 //! NumPy arrays as views, and tensors as NumPy arrays.
 
 use crate::errors;
+use crate::spare_outputs::SpareOutputs;
 use numpy::npyffi::{self, PY_ARRAY_API};
 use numpy::{PyArrayDescr, PyArrayDescrMethods, PyUntypedArray, PyUntypedArrayMethods};
 use pyo3::prelude::*;
 use pyo3::types::{IntoPyDict, PyDict};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use vedette_tensor::{DType, Dims, Strides, Tensor, View};
 
 /// The element type of an array.
@@ -140,14 +141,32 @@ fn data_of(array: &Bound<'_, PyUntypedArray>) -> *const u8 {
 
 /// What keeps the memory of an array that shows a tensor.
 #[pyclass(frozen, module = "vedette._native")]
-struct TensorOwner(#[expect(dead_code, reason = "held for its memory")] Tensor);
+struct TensorOwner {
+    tensor: Option<Tensor>,
+    /// Where it goes when the last array over it is gone, and as which output.
+    home: (Weak<SpareOutputs>, usize),
+}
 
-/// The tensor as an array, without a copy.
-pub fn into_array(py: Python<'_>, mut tensor: Tensor) -> PyResult<Bound<'_, PyAny>> {
+impl Drop for TensorOwner {
+    fn drop(&mut self) {
+        if let (Some(tensor), Some(spare)) = (self.tensor.take(), self.home.0.upgrade()) {
+            spare.give(self.home.1, tensor);
+        }
+    }
+}
+
+/// The tensor as an array, without a copy; its memory becomes that of a later output of this number.
+pub fn into_array<'py>(
+    py: Python<'py>,
+    mut tensor: Tensor,
+    spare: &Arc<SpareOutputs>,
+    number: usize,
+) -> PyResult<Bound<'py, PyAny>> {
     let descriptor = descriptor_of(py, tensor.dtype())?;
     let dims: Vec<npyffi::npy_intp> = tensor.shape().iter().map(|&dim| dim as npyffi::npy_intp).collect();
     let data = tensor.as_mut_ptr();
-    let owner = Bound::new(py, TensorOwner(tensor))?;
+    let owner = TensorOwner { tensor: Some(tensor), home: (Arc::downgrade(spare), number) };
+    let owner = Bound::new(py, owner)?;
     // SAFETY: the data holds the shape's elements in C order and lives in `owner`. The pointer of an owned tensor stays
     // when the tensor moves into its owner.
     unsafe { over(descriptor, dims, data, npyffi::NPY_ARRAY_WRITEABLE, owner.into_any()) }

@@ -1,14 +1,19 @@
 use crate::array::{InputArray, into_array};
 use crate::errors::{self, detached};
+use crate::spare_outputs::SpareOutputs;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
+use std::sync::Arc;
 use vedette_engine::{Options, Program};
 use vedette_simd::Isa;
 use vedette_tensor::{Tensor, View};
 
 /// A program ready to run.
 #[pyclass(frozen, module = "vedette._native")]
-pub struct Engine(vedette_engine::Engine);
+pub struct Engine {
+    engine: vedette_engine::Engine,
+    spare: Arc<SpareOutputs>,
+}
 
 fn level(py: Python<'_>, name: Option<&str>) -> PyResult<Option<Isa>> {
     let Some(name) = name else { return Ok(None) };
@@ -23,9 +28,11 @@ fn arrays<'py>(objects: &[Bound<'py, PyAny>]) -> PyResult<Vec<InputArray<'py>>> 
 }
 
 impl Engine {
-    fn outputs<'py>(py: Python<'py>, tensors: Vec<Tensor>) -> PyResult<Bound<'py, PyList>> {
-        let arrays: Vec<_> =
-            tensors.into_iter().map(|tensor| into_array(py, tensor)).collect::<PyResult<_>>()?;
+    fn outputs<'py>(&self, py: Python<'py>, tensors: Vec<Tensor>) -> PyResult<Bound<'py, PyList>> {
+        let tensors = tensors.into_iter().enumerate();
+        let arrays: Vec<_> = tensors
+            .map(|(number, tensor)| into_array(py, tensor, &self.spare, number))
+            .collect::<PyResult<_>>()?;
         PyList::new(py, arrays)
     }
 }
@@ -54,14 +61,19 @@ impl Engine {
                 if mapped { array.to_kept_tensor() } else { array.to_tensor() }
             })
             .collect::<PyResult<Vec<_>>>()?;
-        detached(py, || vedette_engine::Engine::new(program, constants, options)).map(Engine)
+        let engine = detached(py, || vedette_engine::Engine::new(program, constants, options))?;
+        Ok(Engine { engine, spare: Arc::new(SpareOutputs::new()) })
     }
 
     fn run<'py>(&self, py: Python<'py>, inputs: Vec<Bound<'py, PyAny>>) -> PyResult<Bound<'py, PyList>> {
         let arrays = arrays(&inputs)?;
         let views: Vec<View<'_>> = arrays.iter().map(InputArray::view).collect();
-        let tensors = detached(py, || self.0.run(&views))?;
-        Engine::outputs(py, tensors)
+        let tensors = detached(py, || {
+            let mut outputs = self.spare.take();
+            self.engine.run_into(&views, &mut outputs)?;
+            Ok(outputs)
+        })?;
+        self.outputs(py, tensors)
     }
 
     fn profile<'py>(
@@ -71,7 +83,11 @@ impl Engine {
     ) -> PyResult<(Bound<'py, PyList>, Bound<'py, PyList>)> {
         let arrays = arrays(&inputs)?;
         let views: Vec<View<'_>> = arrays.iter().map(InputArray::view).collect();
-        let (tensors, entries) = detached(py, || self.0.profile(&views))?;
+        let (tensors, entries) = detached(py, || {
+            let mut outputs = self.spare.take();
+            let entries = self.engine.profile_into(&views, &mut outputs)?;
+            Ok((outputs, entries))
+        })?;
         let lines = PyList::empty(py);
         for entry in entries {
             let line = PyDict::new(py);
@@ -84,11 +100,11 @@ impl Engine {
             line.set_item("bytes", entry.bytes)?;
             lines.append(line)?;
         }
-        Ok((Engine::outputs(py, tensors)?, lines))
+        Ok((self.outputs(py, tensors)?, lines))
     }
 
     fn memory<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
-        let used = detached(py, || Ok(self.0.memory()))?;
+        let used = detached(py, || Ok(self.engine.memory()))?;
         let sizes = PyDict::new(py);
         sizes.set_item("constants", used.constants)?;
         sizes.set_item("packed", used.packed)?;
@@ -100,7 +116,7 @@ impl Engine {
     fn plan_microseconds(&self, py: Python<'_>, inputs: Vec<Bound<'_, PyAny>>) -> PyResult<f64> {
         let arrays = arrays(&inputs)?;
         let views: Vec<View<'_>> = arrays.iter().map(InputArray::view).collect();
-        detached(py, || self.0.planning_seconds(&views).map(|seconds| seconds * 1e6))
+        detached(py, || self.engine.planning_seconds(&views).map(|seconds| seconds * 1e6))
     }
 }
 

@@ -11,6 +11,7 @@ mod memory;
 mod ndarray;
 mod quantization;
 mod runtime;
+mod spare_outputs;
 mod tensor;
 
 #[pymodule(gil_used = false)]
