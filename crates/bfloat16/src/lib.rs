@@ -7,9 +7,11 @@
 //! AMD's CPUs take subnormal operands, products and sums for zero, so results of two levels are near, not equal.
 
 pub mod attention;
+pub mod classes;
 pub mod conv;
 mod kernel;
 pub mod matmul;
+mod powers;
 mod product;
 #[cfg(test)]
 mod test_data;

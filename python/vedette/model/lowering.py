@@ -9,6 +9,7 @@ import numpy as np
 
 from vedette.errors import UnsupportedModelError
 from vedette.model.graph import Array, Graph, Node
+from vedette.model.passes.classes import fuse_classes
 from vedette.model.passes.concatenation import fuse_concatenation
 from vedette.model.passes.projections import merge_projections
 
@@ -16,7 +17,7 @@ from vedette.model.passes.projections import merge_projections
 def lower(graph: Graph) -> tuple[str, list[Array]]:
     """The program as JSON, and the constants it names, in that order."""
     # Not among the passes: those that quantise look for the concatenation, and at each product by itself.
-    graph = merge_projections(fuse_concatenation(graph))
+    graph = fuse_classes(merge_projections(fuse_concatenation(graph)))
     ids: dict[str, int] = {}
 
     def number(value: str) -> int:

@@ -1,5 +1,6 @@
 //! Scores become weights: `2^(score - the row's largest)`, not divided by their sum yet.
 
+use crate::powers::exp2;
 use vedette_simd::{Isa, Simd, dispatch, round_to_bf16};
 
 /// Values that rows of scores have room for a multiple of: the widest vector.
@@ -64,21 +65,6 @@ unsafe fn exponentials<S: Simd>(scores: *mut f32, n: usize) -> f32 {
         }
     }
     S::sum(S::add(sums[0], sums[1]))
-}
-
-/// `2^x` for `x <= 0` with a relative error below 1e-5, a hundredth of what rounding to bfloat16 does; NaN stays NaN.
-#[inline(always)]
-fn exp2<S: Simd>(x: S::V) -> S::V {
-    let x = S::max(S::splat(-126.0), x);
-    let n = S::round(x);
-    let r = S::sub(x, n);
-    // 2^r on [-1/2, 1/2], by interpolation at Chebyshev's points.
-    let c = [1.0, 0.693_121, 0.240_223_5, 0.055_921_976, 0.009_666_368];
-    let mut y = S::splat(c[4]);
-    for c in [c[3], c[2], c[1], c[0]] {
-        y = S::mul_add(y, r, S::splat(c));
-    }
-    S::scale_exp2(y, n)
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! The loops around the micro-kernel.
 
-use super::epilogue::SumBlock;
+use super::epilogue::{Finish, SumBlock};
 use super::packing::ColumnLayout;
 use crate::kernel::{BLOCK, MAX_BLOCKS, MAX_ROWS, Tile};
 use std::ops::Range;
@@ -16,12 +16,12 @@ pub(crate) struct Surface<P> {
 }
 
 /// One product of pixels and columns, and what follows it. The pixels are in cache.
-pub(crate) struct Product<'a> {
+pub(crate) struct Product<'a, F = Epilogue> {
     pub columns: &'a ColumnLayout,
     pub packed: *const u16,
     /// Where the runs of a pixel begin, in values from the pixel.
     pub runs: &'a [isize],
-    pub epilogue: Epilogue,
+    pub epilogue: F,
     /// Pixels of a line.
     pub width: usize,
     pub input: Surface<*const u16>,
@@ -42,7 +42,7 @@ const FEWEST_TILE_PIXELS: usize = 7;
 #[repr(align(64))]
 pub(super) struct Sums<const LEN: usize>(pub [f32; LEN]);
 
-impl Product<'_> {
+impl<F: Finish> Product<'_, F> {
     /// Computes these lines of these panels.
     ///
     /// # Safety
@@ -97,7 +97,7 @@ impl Product<'_> {
                 // SAFETY: the caller grants these pixels and columns; the buffer holds the largest tile.
                 unsafe {
                     columns.kernel().run(&tile);
-                    block.finish(columns.isa(), self.epilogue);
+                    self.epilogue.finish(columns.isa(), &block);
                 }
                 x += tile.height;
             }
@@ -125,6 +125,8 @@ impl Product<'_> {
         let at = line as isize * self.out.line_step + x as isize * self.out.pixel_step + column as isize;
         let shifted = |p: *const f32, by: isize| if p.is_null() { p } else { p.wrapping_offset(by) };
         SumBlock {
+            row: line * self.width + x,
+            column,
             sums,
             sums_stride,
             rows,

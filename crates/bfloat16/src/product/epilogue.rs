@@ -4,8 +4,34 @@ use vedette_simd::{Isa, Simd, dispatch};
 use vedette_tensor::activation::{Activation, approximate_gelu};
 use vedette_tensor::matmul::Epilogue;
 
+/// What becomes of the sums of a product.
+pub(crate) trait Finish: Copy + Sync {
+    /// Whether every sum becomes an output.
+    const WRITES: bool;
+
+    /// Takes a block of sums.
+    ///
+    /// # Safety
+    /// The block describes memory that is readable and, where there are outputs, writable as its fields say.
+    unsafe fn finish(&self, isa: Isa, block: &SumBlock);
+}
+
+impl Finish for Epilogue {
+    const WRITES: bool = true;
+
+    // Not inlined: it is called from many places, and has a copy for every level and activation.
+    #[inline(never)]
+    unsafe fn finish(&self, isa: Isa, block: &SumBlock) {
+        // SAFETY: as granted by the caller.
+        dispatch!(isa, S => unsafe { block.finish_at::<S>(*self) });
+    }
+}
+
 /// A block of sums and where its results go. Strides count values.
-pub(super) struct SumBlock {
+pub(crate) struct SumBlock {
+    /// The first pixel of the product, and its first column.
+    pub row: usize,
+    pub column: usize,
     /// `[rows][stride]`; whole vectors are readable and writable.
     pub sums: *mut f32,
     pub sums_stride: usize,
@@ -23,14 +49,7 @@ impl SumBlock {
     /// Writes the outputs.
     ///
     /// # Safety
-    /// The block describes memory that is readable and writable as its fields say.
-    pub(super) unsafe fn finish(&self, isa: Isa, epilogue: Epilogue) {
-        // SAFETY: as granted by the caller.
-        dispatch!(isa, S => unsafe { self.finish_at::<S>(epilogue) });
-    }
-
-    /// # Safety
-    /// As for [`finish`](Self::finish).
+    /// As for [`Finish::finish`].
     #[inline(always)]
     unsafe fn finish_at<S: Simd>(&self, epilogue: Epilogue) {
         // SAFETY: as granted by the caller.
@@ -69,7 +88,7 @@ impl SumBlock {
     }
 
     /// # Safety
-    /// As for [`finish`](Self::finish).
+    /// As for [`Finish::finish`].
     #[inline(always)]
     unsafe fn add<S: Simd>(&self, last: impl Fn(S::V) -> S::V) {
         // SAFETY: as granted by the caller.
@@ -77,7 +96,7 @@ impl SumBlock {
     }
 
     /// # Safety
-    /// As for [`finish`](Self::finish), with the residual given apart.
+    /// As for [`Finish::finish`], with the residual given apart.
     #[inline(always)]
     unsafe fn add_with<S: Simd>(
         &self,
@@ -140,7 +159,7 @@ impl SumBlock {
     /// Writes the activation of the sums.
     ///
     /// # Safety
-    /// As for [`finish`](Self::finish).
+    /// As for [`Finish::finish`].
     #[inline(always)]
     unsafe fn activate<S: Simd>(&self, activation: Activation) {
         // SAFETY: rows and columns of the block.

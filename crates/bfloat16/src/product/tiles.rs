@@ -1,11 +1,12 @@
 //! The loops around the tile registers: pieces of lines of up to 16 pixels, two at a time.
 
 use super::blocks::{Product, Sums};
+use super::epilogue::Finish;
 use crate::kernel::BLOCK;
 use crate::kernel::amx::{Chunks, TILE_ROWS, TileJob, Tiles};
 use std::mem::MaybeUninit;
 use std::ops::Range;
-use vedette_simd::{Fetch, prefetch};
+use vedette_simd::{Fetch, prefetch, prefetch_to_l2};
 
 /// Sums from one row of a piece to the next.
 const STRIDE: usize = 2 * BLOCK;
@@ -47,7 +48,7 @@ struct Finishing {
     next: usize,
 }
 
-impl Product<'_> {
+impl<F: Finish> Product<'_, F> {
     /// Computes these lines of these panels.
     ///
     /// # Safety
@@ -93,7 +94,7 @@ impl Product<'_> {
                     };
                     let made = Made { pieces, blocks: first..panel.end.min(first + 2), sums, sums_stride };
                     turn ^= 1;
-                    let mut asked = if outputs > NEAR_OUTPUTS { 0 } else { 2 * rows };
+                    let mut asked = if F::WRITES && outputs > NEAR_OUTPUTS { 0 } else { 2 * rows };
                     let bytes = made.blocks.len() * BLOCK * size_of::<f32>();
                     // SAFETY: pieces of the lines and blocks of the panels that the caller grants; the sums have
                     // room for two steps, and the last ones were stored.
@@ -109,7 +110,7 @@ impl Product<'_> {
                                     let (of_piece, row) =
                                         if row < rows { (out.0, row) } else { (out.1, row - rows) };
                                     let row = of_piece.wrapping_offset(row as isize * self.out.pixel_step);
-                                    prefetch_row(row.cast(), bytes);
+                                    prefetch_row(row.cast(), bytes, panel.len() * BLOCK * size_of::<f32>());
                                 }
                                 asked += at_once;
                                 if let Some(last) = &mut last {
@@ -196,17 +197,19 @@ impl Product<'_> {
             let sums = sums.wrapping_add(row * STRIDE);
             let block = self.sums_of(&made.blocks, sums, STRIDE, (piece.line, piece.x + row), taken);
             // SAFETY: as granted by the caller.
-            unsafe { block.finish(self.columns.isa(), self.epilogue) };
+            unsafe { self.epilogue.finish(self.columns.isa(), &block) };
             *next = index * rows + row + taken;
             count -= taken;
         }
     }
 }
 
-/// Asks for the lines that the outputs of a row of two blocks go to: they have arrived when the sums are there.
+/// Asks for the lines that the outputs of a row of two blocks go to: they have arrived when the sums are there. Memory
+/// answers later than that, so those of the next panel are asked for as well.
 #[inline(always)]
-fn prefetch_row(row: *const u8, bytes: usize) {
+fn prefetch_row(row: *const u8, bytes: usize, next: usize) {
     for at in [0, CACHE_LINE.min(bytes - 1), bytes - 1] {
         prefetch(row.wrapping_add(at));
+        prefetch_to_l2(row.wrapping_add(next + at));
     }
 }

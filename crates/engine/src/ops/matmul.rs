@@ -27,7 +27,7 @@ struct MatMul {
     bfloat16_weights: Packed<Isa, PackedColumns>,
 }
 
-fn matmul(attributes: &Attributes) -> Result<Box<dyn Operator>, EngineError> {
+pub(super) fn matmul(attributes: &Attributes) -> Result<Box<dyn Operator>, EngineError> {
     Ok(Box::new(MatMul {
         alpha: attributes.float_or("alpha", 1.0)?,
         trans_a: attributes.flag_or("trans_a", false)?,
@@ -112,7 +112,7 @@ impl Operator for MatMul {
 const LEAST_DEPTH: usize = 8;
 
 /// Whether bfloat16 is faster, which may not depend on the rows: weights are packed for one kind of product.
-fn pays(operands: &MatMulOperands<'_>) -> bool {
+pub(super) fn pays(operands: &MatMulOperands<'_>) -> bool {
     operands.matrices().is_ok_and(|(_, b)| b.rows >= LEAST_DEPTH)
 }
 

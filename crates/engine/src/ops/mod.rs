@@ -2,6 +2,7 @@
 
 mod activation;
 mod attention;
+mod classes;
 mod conv;
 mod conv_transpose;
 mod elementwise;
@@ -35,6 +36,7 @@ pub(crate) type Build = fn(&Attributes) -> Result<Box<dyn Operator>, EngineError
 const GROUPS: &[&[(&str, Build)]] = &[
     activation::OPERATORS,
     attention::OPERATORS,
+    classes::OPERATORS,
     conv::OPERATORS,
     conv_transpose::OPERATORS,
     elementwise::OPERATORS,
