@@ -70,6 +70,17 @@ def test_images_that_are_none_are_refused() -> None:
         (lambda: vd.image.resize(RGB, (3, 3), filter="mitchell"), "mitchell"),  # type: ignore[arg-type]
         (lambda: vd.image.resize(RGB, (3, 3), profile="photoshop"), "photoshop"),  # type: ignore[arg-type]
         (lambda: vd.image.box_blur(RGB, 4), "odd"),
+        (lambda: vd.image.box_blur(RGB, -3), "negative"),
+        (lambda: vd.image.resize(RGB, (-3, 4)), "negative"),
+        (lambda: vd.image.resize(RGB, 224), "height, width"),  # type: ignore[arg-type]
+        (lambda: vd.image.letterbox(RGB, (2.5, 3)), "whole pixels"),  # type: ignore[arg-type]
+        (lambda: vd.image.threshold_adaptive(RGB[..., 0], maximum=300), "0 to 255"),
+        (lambda: vd.image.histogram(RGB, channel=-1), "count from 0"),
+        (lambda: vd.image.warp_affine(RGB, [[1, 2], [3]], (3, 3)), "matrix of numbers"),
+        (lambda: vd.image.warp_affine(RGB, np.eye(3), (3, 3)), r"shape \(2, 3\)"),
+        (lambda: vd.image.flip(np.zeros(4, np.uint8)), "two axes"),
+        (lambda: vd.image.absdiff([RGB], [RGB, RGB]), "one length"),
+        (lambda: vd.image.convert(np.zeros((6, 8), np.uint8), "nv12", "hsv"), "nv12"),
         (lambda: vd.image.normalize(RGB, (1, 2), (1, 1)), "last axis"),
         (lambda: vd.image.normalize(RGB, 0, 0), "zero"),
         (lambda: vd.image.convert(RGB, "rgb", "cmyk"), "cmyk"),
@@ -114,10 +125,71 @@ class OverDLPack:
         return self.array.__dlpack_device__()
 
 
-def test_foreign_arrays_are_read_in_place() -> None:
+def foreign(array: NDArray[Any]) -> list[Any]:
+    return [Exporter(array, "__array_interface__"), OverDLPack(array), memoryview(array)]
+
+
+EVERY: dict[str, Any] = {
+    "to_gray": vd.image.to_gray,
+    "threshold": lambda image: vd.image.threshold(image, 90),
+    "threshold_otsu": lambda image: vd.image.threshold_otsu(image)[1],
+    "normalize": lambda image: vd.image.normalize(image, 3, 2),
+    "resize": lambda image: vd.image.resize(image, (5, 3)),
+    "letterbox": lambda image: vd.image.letterbox(image, (9, 9))[0],
+    "crop": lambda image: vd.image.crop(image, 1, 2, 3, 4),
+    "flip": vd.image.flip,
+    "rotate90": vd.image.rotate90,
+    "convert": lambda image: vd.image.convert(image, "rgb", "hsv"),
+    "warp_affine": lambda image: vd.image.warp_affine(image, np.eye(2, 3), (5, 5)),
+    "warp_perspective": lambda image: vd.image.warp_perspective(image, np.eye(3), (5, 5)),
+    "box_blur": lambda image: vd.image.box_blur(image, 3),
+    "gaussian_blur": lambda image: vd.image.gaussian_blur(image, 3),
+    "absdiff": lambda image: vd.image.absdiff(image, image),
+    "histogram": vd.image.histogram,
+    "Preprocess": vd.image.Preprocess((4, 4)),
+    "encode": lambda image: vd.image.encode(image, "png"),
+}
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_every_function_reads_foreign_arrays_in_place(name: str) -> None:
+    call, expected = EVERY[name], EVERY[name](RGB)
+    for other in foreign(RGB.copy()):
+        assert np.array_equal(call(other), expected)
+
+
+def test_crops_of_foreign_arrays_share_their_memory() -> None:
+    image = RGB.copy()
+    for other in foreign(image):
+        assert np.shares_memory(vd.image.crop(other, 1, 2, 3, 4), image)
+
+
+def test_foreign_outputs_are_written() -> None:
     expected = vd.image.to_gray(RGB)
-    for foreign in (Exporter(RGB, "__array_interface__"), OverDLPack(RGB.copy()), memoryview(RGB)):
-        assert np.array_equal(vd.image.to_gray(foreign), expected)
+    for index in range(3):
+        gray = np.zeros((6, 8), np.uint8)
+        written = vd.image.to_gray(RGB, out=foreign(gray)[index])
+        assert np.array_equal(gray, expected)
+        assert np.shares_memory(written, gray)
+    with pytest.raises(InputError, match="read-only"):
+        vd.image.to_gray(RGB, out=memoryview(bytes(48)).cast("B", (6, 8)))
+    image = RGB.copy()
+    with pytest.raises(InputError, match="overlaps"):
+        vd.image.box_blur(image, 3, out=memoryview(image))
+    assert vd.image.threshold(image, 90, out=memoryview(image)) is not None
+    assert np.array_equal(image, vd.image.threshold(RGB, 90))
+
+
+def test_lists_may_hold_images_of_different_sizes() -> None:
+    images = [RGB, RGB[:3]]
+    others = [image[::-1] for image in images]
+    for image, other, apart in zip(images, others, vd.image.absdiff(images, others), strict=True):
+        assert np.array_equal(apart, vd.image.absdiff(image, other))
+    assert [int(counts.sum()) for counts in vd.image.histogram(images)] == [48, 24]
+    assert [part.shape for part in vd.image.crop(images, 0, 0, 2, 2)] == [(2, 2, 3)] * 2
+    batch = np.stack([RGB, RGB[::-1]])
+    pre = vd.image.Preprocess((4, 4))
+    assert np.array_equal(pre(batch), pre(list(batch)))
 
 
 def test_batches_are_lists_or_arrays() -> None:

@@ -1,4 +1,4 @@
-mod arrays;
+pub mod arrays;
 pub mod change;
 pub mod elements;
 pub mod operations;

@@ -21,6 +21,8 @@ mod _native {
     #[pymodule_export]
     use super::image::change::{ChangeGate, tile_hashes};
     #[pymodule_export]
+    use super::image::arrays::as_array;
+    #[pymodule_export]
     use super::image::elements::{absdiff, normalize, threshold};
     #[pymodule_export]
     use super::image::operations::{

@@ -150,6 +150,25 @@ fn foreign<'py>(object: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyUntypedArra
     array.cast_into().map_err(|_| PyTypeError::new_err("expected an array"))
 }
 
+/// The array over the memory that an object offers for writing; a list offers none.
+fn foreign_output<'py>(object: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyUntypedArray>> {
+    let py = object.py();
+    let numpy = py.import("numpy")?;
+    let array = if object.hasattr("__array_interface__")? {
+        numpy.call_method1("asarray", (object,))
+    } else if object.hasattr("__dlpack__")? {
+        numpy.call_method1("from_dlpack", (object,))
+    } else {
+        let memory = py.import("builtins")?.call_method1("memoryview", (object,));
+        memory.and_then(|memory| numpy.call_method1("asarray", (memory,)))
+    };
+    let wrong = || {
+        let name = object.get_type().name().map_or_else(|_| "something else".into(), |name| name.to_string());
+        input_error(py, format!("expected out to be a NumPy array or another over memory of its own, got {name}"))
+    };
+    array.map_err(|_| wrong())?.cast_into().map_err(|_| wrong())
+}
+
 /// A new array, its elements not set.
 pub fn new_array<'py>(py: Python<'py>, dtype: DType, shape: &[usize]) -> PyResult<Array<'py>> {
     let descriptor = match dtype {
@@ -205,11 +224,11 @@ pub fn output<'py>(
     let Some(object) = out else {
         return new_array(py, dtype, shape);
     };
-    let Ok(array) = object.cast::<PyUntypedArray>() else {
-        let name = object.get_type().name()?;
-        return Err(input_error(py, format!("expected out to be a NumPy array, got {name}")));
+    let array = match object.cast::<PyUntypedArray>() {
+        Ok(array) => array.clone(),
+        Err(_) => foreign_output(object)?,
     };
-    let out = Array::new(array)?;
+    let out = Array::new(&array)?;
     if out.dtype != dtype || out.shape() != shape {
         return Err(input_error(
             py,

@@ -5,7 +5,8 @@ An image is a uint8 array (where it makes sense also uint16 or float32) of shape
 width, channels)``. Arrays of any strides are read and written where they lie, so NumPy's slices are the
 views: ``image[10:50, ::-1]`` is a mirrored crop, ``image[..., ::-1]`` an RGB image seen as BGR, and neither
 copies.
-Anything else that offers the array interface, DLPack or the buffer protocol is taken as well.
+Anything else that offers the array interface, DLPack or the buffer protocol is taken as well, also as
+``out``, where the array over its memory is returned.
 
 With ``out=`` a result goes to an array of the caller's, and nothing is allocated; an ``out`` that is
 read-only, of another shape or dtype, or overlaps an input is refused. :func:`threshold`, :func:`normalize`,

@@ -123,8 +123,9 @@ def to_rgb(image: Any, *, background: Background = WHITE) -> NDArray[np.uint8]:
     Parameters
     ----------
     image
-        A PIL image, or an array of shape ``(height, width)`` or ``(height, width, 1)`` (gray),
-        ``(height, width, 3)`` (RGB) or ``(height, width, 4)`` (RGBA); values are uint8, bool or uint16.
+        A PIL image, or an array of shape ``(height, width)`` or ``(height, width, 1)`` (gray), ``(height,
+        width, 3)`` (RGB) or ``(height, width, 4)`` (RGBA), or what offers one; values are uint8, bool or
+        uint16.
     background
         What shows through transparent pixels.
 
@@ -140,7 +141,10 @@ def to_rgb(image: Any, *, background: Background = WHITE) -> NDArray[np.uint8]:
     if not isinstance(image, np.ndarray) and hasattr(image, "getbands"):
         image = _from_pil(image)
     if not isinstance(image, np.ndarray):
-        raise InputError(f"expected an array or a PIL image, got {type(image).__name__}")
+        offers = hasattr(image, "__array_interface__") or hasattr(image, "__dlpack__")
+        if not offers and not isinstance(image, memoryview):
+            raise InputError(f"expected an array or a PIL image, got {type(image).__name__}")
+        image = _native.as_array(image)
     shape = image.shape
     if image.ndim == 3 and shape[2] == 1:
         image = image[:, :, 0]

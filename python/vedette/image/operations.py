@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Sequence
 from typing import Any, Literal, TypeAlias
 
@@ -45,6 +46,17 @@ def _each(function: Callable[[Any, Any], Any], images: Sequence[Any], out: Any) 
     if len(outs) != len(images):
         raise InputError(f"expected {len(images)} outputs for as many images, got {len(outs)}")
     return [function(image, target) for image, target in zip(images, outs, strict=True)]
+
+
+def as_size(size: Any) -> Size:
+    """Height and width, or an ``InputError``."""
+    try:
+        height, width = (operator.index(side) for side in size)
+    except (TypeError, ValueError):
+        raise InputError(f"expected a size of (height, width) in whole pixels, got {size!r}") from None
+    if height < 0 or width < 0:
+        raise InputError(f"a size cannot be negative, got {size!r}")
+    return height, width
 
 
 def to_gray(image: Any, *, out: Any = None, profile: Profile = "opencv") -> Any:
@@ -134,9 +146,13 @@ def threshold_adaptive(
             gray,
             out,
         )
+    if not 0 <= maximum <= 255:
+        raise InputError(f"maximum is {maximum}; of uint8 it is 0 to 255")
     if method not in ("mean", "gaussian"):
         raise InputError(f"method is {method!r}; it can be mean or gaussian")
-    return _native.threshold_adaptive(gray, size, method == "gaussian", offset, maximum, out)
+    return _native.threshold_adaptive(
+        gray, as_size((size, size))[0], method == "gaussian", offset, maximum, out
+    )
 
 
 def normalize(x: Any, mean: float | Sequence[float], std: float | Sequence[float], *, out: Any = None) -> Any:
@@ -211,7 +227,7 @@ def resize(
             image,
             out,
         )
-    return _native.resize_image(image, size, filter, antialias, profile, out)
+    return _native.resize_image(image, as_size(size), filter, antialias, profile, out)
 
 
 def letterbox(
@@ -242,29 +258,34 @@ def letterbox(
             out,
         )
         return [array for array, _ in pairs], [transform for _, transform in pairs]
-    array, axes = _native.letterbox_image(image, size, filter, antialias, profile, fill, out)
+    array, axes = _native.letterbox_image(image, as_size(size), filter, antialias, profile, fill, out)
     return array, Transform.from_axes(axes)
 
 
-def crop(image: Array, top: int, left: int, height: int, width: int) -> Array:
-    """A view of a rectangle of an image or of each of a batch; nothing is copied.
+def crop(image: Any, top: int, left: int, height: int, width: int) -> Any:
+    """A view of a rectangle of an image or of each of a batch or list; nothing is copied.
 
     Raises
     ------
     InputError
         It does not lie within the image.
     """
-    first = _first_axis(image)
-    rows, columns = image.shape[first : first + 2]
+    if isinstance(image, list | tuple):
+        return [crop(one, top, left, height, width) for one in image]
+    array = _native.as_array(image)
+    first = _first_axis(array)
+    rows, columns = array.shape[first : first + 2]
     if min(top, left, height, width) < 0 or top + height > rows or left + width > columns:
         raise InputError(
             f"a crop of {height} x {width} at ({top}, {left}) does not lie within {rows} x {columns}"
         )
-    return image[(slice(None),) * first + (slice(top, top + height), slice(left, left + width))]
+    return array[(slice(None),) * first + (slice(top, top + height), slice(left, left + width))]
 
 
 def _first_axis(image: Array) -> int:
     """The axis of rows: behind the one of a batch."""
+    if image.ndim < 2:
+        raise InputError(f"expected an image of two axes or more, got shape {image.shape}")
     return 1 if image.ndim == 4 else 0
 
 
@@ -277,7 +298,7 @@ def flip(
     axes = {"horizontal": (1,), "vertical": (0,), "both": (0, 1)}
     if axis not in axes:
         raise InputError(f"axis is {axis!r}; it can be horizontal, vertical or both")
-    array = np.asarray(image)
+    array = _native.as_array(image)
     first = _first_axis(array)
     return _native.copy_image(np.flip(array, tuple(first + each for each in axes[axis])), out)
 
@@ -286,7 +307,7 @@ def rotate90(image: Any, turns: int = 1, *, out: Any = None) -> Any:
     """A copy turned counterclockwise by ``turns`` quarters; ``np.rot90`` gives a view that costs nothing."""
     if isinstance(image, list | tuple):
         return _each(lambda one, target: rotate90(one, turns, out=target), image, out)
-    array = np.asarray(image)
+    array = _native.as_array(image)
     first = _first_axis(array)
     return _native.copy_image(np.rot90(array, turns, (first, first + 1)), out)
 
@@ -327,9 +348,7 @@ def warp_affine(
     InputError
         The matrix has another shape or no inverse.
     """
-    rows = np.asarray(matrix, dtype=np.float64)
-    if rows.shape != (2, 3):
-        raise InputError(f"expected a matrix of shape (2, 3), got {rows.shape}")
+    rows = _matrix(matrix, (2, 3))
     return warp_perspective(image, [*rows.tolist(), [0, 0, 1]], size, filter=filter, fill=fill, out=out)
 
 
@@ -349,12 +368,20 @@ def warp_perspective(
             image,
             out,
         )
-    rows = np.asarray(matrix, dtype=np.float64)
-    if rows.shape != (3, 3):
-        raise InputError(f"expected a matrix of shape (3, 3), got {rows.shape}")
+    rows = _matrix(matrix, (3, 3))
     if filter not in ("nearest", "bilinear"):
         raise InputError(f"filter is {filter!r}; it can be nearest or bilinear")
-    return _native.warp(image, rows.tolist(), size, filter == "nearest", fill, True, out)
+    return _native.warp(image, rows.tolist(), as_size(size), filter == "nearest", fill, True, out)
+
+
+def _matrix(matrix: ArrayLike, shape: tuple[int, int]) -> NDArray[np.float64]:
+    try:
+        rows = np.asarray(matrix, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"expected a matrix of numbers: {error}") from None
+    if rows.shape != shape:
+        raise InputError(f"expected a matrix of shape {shape}, got {rows.shape}")
+    return rows
 
 
 def box_blur(image: Any, size: int | Size, *, out: Any = None) -> Any:
@@ -378,17 +405,25 @@ def gaussian_blur(image: Any, size: int | Size, sigma: float = 0, *, out: Any = 
 
 
 def _pair(size: int | Size) -> Size:
-    return (size, size) if isinstance(size, int) else size
+    return as_size((size, size) if isinstance(size, int) else size)
 
 
 def absdiff(a: Any, b: Any, *, out: Any = None) -> Any:
     """``|a - b|`` of two arrays of one shape and dtype (uint8, uint16, float32), without wrapping around.
 
-    Works in place with ``out=a`` or ``out=b``.
+    Works in place with ``out=a`` or ``out=b``. Two lists are taken pair by pair.
     """
+    if isinstance(a, list | tuple) and isinstance(b, list | tuple):
+        if len(a) != len(b):
+            raise InputError(f"expected two lists of one length, got {len(a)} and {len(b)}")
+        return _each(lambda pair, target: absdiff(*pair, out=target), list(zip(a, b, strict=True)), out)
     return _native.absdiff(a, b, out)
 
 
-def histogram(image: Any, *, channel: int = 0) -> NDArray[np.uint64]:
-    """How often each of the 256 levels occurs in a channel of a uint8 image or batch."""
+def histogram(image: Any, *, channel: int = 0) -> Any:
+    """How often each of the 256 levels occurs in a channel of a uint8 image or batch; a list for a list."""
+    if isinstance(image, list | tuple):
+        return [histogram(one, channel=channel) for one in image]
+    if channel < 0:
+        raise InputError(f"channels count from 0, got {channel}")
     return _native.histogram(image, channel)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from vedette import _native
 from vedette.errors import InputError
-from vedette.image.operations import Filter, Profile, Size
+from vedette.image.operations import Filter, Profile, Size, as_size
 from vedette.image.transform import Transform
 
 __all__ = ["Preprocess"]
@@ -101,7 +101,17 @@ class Preprocess:
             offsets = [offset / q_scale + zero_point for offset in offsets]
         self._threads = 0 if threads is None else threads
         self._native = _native.Preprocess(
-            size, fit, filter, antialias, profile, factors, offsets, fill, layout == "NCHW", dtype, source
+            as_size(size),
+            fit,
+            filter,
+            antialias,
+            profile,
+            factors,
+            offsets,
+            fill,
+            layout == "NCHW",
+            dtype,
+            source,
         )
 
     def __call__(self, frames: Any, out: NDArray[Any] | None = None) -> NDArray[Any]:
@@ -110,7 +120,8 @@ class Preprocess:
         Parameters
         ----------
         frames
-            A uint8 array, or a list of them; an array of several frames is a list too: ``list(batch)``.
+            A uint8 array, a list of them, or an array of several frames along a fourth axis; planar sources
+            and gray frames have two axes, so that several of them are a list: ``list(batch)``.
         out
             A C-contiguous array to write, of the batch's very shape and dtype.
 
@@ -118,7 +129,11 @@ class Preprocess:
         -------
         ``out``, or a new array, with one slot a frame.
         """
-        batch = frames if isinstance(frames, list | tuple) else (frames,)
+        if isinstance(frames, list | tuple):
+            batch = frames
+        else:
+            array = _native.as_array(frames)
+            batch = tuple(array) if array.ndim == 4 else (array,)
         return self._native.run(batch, out, self._threads)
 
     def transform(self, size: Size) -> Transform:

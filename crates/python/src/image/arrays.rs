@@ -1,6 +1,7 @@
 //! Arrays as images: one, or a batch of them.
 
 use crate::ndarray::{Array, input_error, output};
+use numpy::PyUntypedArray;
 use pyo3::prelude::*;
 use vedette_image::{Frame, FrameMut, Sample};
 use vedette_tensor::DType;
@@ -14,6 +15,12 @@ pub fn image_array<'py>(object: &Bound<'py, PyAny>) -> PyResult<Array<'py>> {
             Err(input_error(object.py(), format!("expected uint8, uint16 or float32 values, got {other}")))
         }
     }
+}
+
+/// The array that an object is or offers, of any type that kernels know.
+#[pyfunction]
+pub fn as_array<'py>(object: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyUntypedArray>> {
+    Ok(Array::new(object)?.object)
 }
 
 /// One image, or a batch of them along the first axis.
