@@ -41,6 +41,8 @@ pub trait Registers {
     fn pack32(a: Self::V, b: Self::V) -> Self::V;
     /// 16 bits to unsigned bytes, saturating.
     fn pack16(a: Self::V, b: Self::V) -> Self::V;
+    /// 16 bits to unsigned bytes, saturating, in order.
+    fn narrow16(a: Self::V, b: Self::V) -> Self::V;
     /// Bytes of each lane by index; a negative index gives zero.
     fn shuffle(a: Self::V, indices: Self::V) -> Self::V;
     /// Groups of 32 bits from anywhere, by the index in each place.
@@ -183,6 +185,11 @@ impl Registers for Avx2 {
         unsafe { _mm256_or_si256(_mm256_and_si256(mask, a), _mm256_andnot_si256(mask, b)) }
     }
     #[inline(always)]
+    fn narrow16(a: __m256i, b: __m256i) -> __m256i {
+        // SAFETY: as above.
+        unsafe { _mm256_permute4x64_epi64::<0b11_01_10_00>(Self::pack16(a, b)) }
+    }
+    #[inline(always)]
     fn shift_zero32(a: __m256i, count: u32) -> __m256i {
         // SAFETY: as above.
         unsafe { _mm256_srl_epi32(a, _mm_cvtsi32_si128(count as i32)) }
@@ -300,6 +307,11 @@ impl Registers for Avx512 {
     fn select(mask: __m512i, a: __m512i, b: __m512i) -> __m512i {
         // SAFETY: as above. The table of the instruction: its first operand chooses between the others.
         unsafe { _mm512_ternarylogic_epi32::<0b1100_1010>(mask, a, b) }
+    }
+    #[inline(always)]
+    fn narrow16(a: __m512i, b: __m512i) -> __m512i {
+        // SAFETY: as above.
+        unsafe { _mm512_permutexvar_epi64(_mm512_set_epi64(7, 5, 3, 1, 6, 4, 2, 0), Self::pack16(a, b)) }
     }
     #[inline(always)]
     fn shift_zero32(a: __m512i, count: u32) -> __m512i {

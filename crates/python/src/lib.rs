@@ -19,9 +19,9 @@ mod _native {
     #[pymodule_export]
     use super::engine::{Engine, supported_operators};
     #[pymodule_export]
-    use super::image::change::{ChangeGate, tile_hashes};
-    #[pymodule_export]
     use super::image::arrays::as_array;
+    #[pymodule_export]
+    use super::image::change::{ChangeGate, tile_hashes};
     #[pymodule_export]
     use super::image::elements::{absdiff, normalize, threshold};
     #[pymodule_export]

@@ -164,7 +164,10 @@ fn foreign_output<'py>(object: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyUnty
     };
     let wrong = || {
         let name = object.get_type().name().map_or_else(|_| "something else".into(), |name| name.to_string());
-        input_error(py, format!("expected out to be a NumPy array or another over memory of its own, got {name}"))
+        input_error(
+            py,
+            format!("expected out to be a NumPy array or another over memory of its own, got {name}"),
+        )
     };
     array.map_err(|_| wrong())?.cast_into().map_err(|_| wrong())
 }

@@ -1,4 +1,6 @@
 use super::space::{self, Rgba};
+#[cfg(target_arch = "x86_64")]
+use crate::gray;
 use crate::gray::{Luma, Weights};
 use crate::interleaved::{BLOCK, Interleaved, Plane, each_block};
 use vedette_simd::{Isa, dispatch};
@@ -64,6 +66,12 @@ impl Tone for u8 {
     const OPAQUE: u8 = 255;
 
     fn convert(isa: Isa, conversion: Conversion, row: &[u8], out: &mut [u8]) {
+        #[cfg(target_arch = "x86_64")]
+        let done = conversion.registers(isa, row, out);
+        #[cfg(not(target_arch = "x86_64"))]
+        let done = 0;
+        let (row, out) =
+            (&row[done * conversion.from_channels()..], &mut out[done * conversion.to_channels()..]);
         dispatch!(isa, S => conversion.blocks::<S>(row, out));
     }
 }
@@ -108,6 +116,35 @@ impl Conversion {
     /// Whether nothing changes.
     pub fn is_copy(self) -> bool {
         self.from == self.to
+    }
+
+    /// What needs no planes: as many pixels as whole registers hold; returns how many.
+    #[cfg(target_arch = "x86_64")]
+    fn registers(self, isa: Isa, row: &[u8], out: &mut [u8]) -> usize {
+        use super::rearrange::rearrange;
+        let reversed = matches!(self.from, Space::Bgr | Space::Bgra);
+        if !self.is_plain() {
+            return 0;
+        }
+        if self.to == Space::Gray {
+            let done = gray::packed_row(isa, row, self.from_channels(), reversed, Weights::OPENCV, out);
+            return if done { out.len() } else { 0 };
+        }
+        let turned = reversed != matches!(self.to, Space::Bgr | Space::Bgra);
+        let alpha = (self.from_channels() == 4).then_some(3);
+        let sources = match (self.from, turned) {
+            (Space::Gray, _) => [Some(0), Some(0), Some(0), None],
+            (_, false) => [Some(0), Some(1), Some(2), alpha],
+            (_, true) => [Some(2), Some(1), Some(0), alpha],
+        };
+        match (self.from_channels(), self.to_channels()) {
+            (1, 3) => rearrange::<1, 3>(isa, sources, row, out),
+            (1, _) => rearrange::<1, 4>(isa, sources, row, out),
+            (3, 3) => rearrange::<3, 3>(isa, sources, row, out),
+            (3, _) => rearrange::<3, 4>(isa, sources, row, out),
+            (_, 3) => rearrange::<4, 3>(isa, sources, row, out),
+            _ => rearrange::<4, 4>(isa, sources, row, out),
+        }
     }
 
     #[inline(always)]

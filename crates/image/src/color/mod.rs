@@ -1,6 +1,8 @@
 //! Conversions between colour spaces, with OpenCV's arithmetic.
 
 mod convert;
+#[cfg(target_arch = "x86_64")]
+mod rearrange;
 mod space;
 mod yuv;
 

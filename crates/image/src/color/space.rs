@@ -27,24 +27,31 @@ pub fn luma([r, g, b, _]: &Rgba, out: &mut Plane) {
 /// Hue in steps of two degrees; the divisions, by value and by chroma, in 12 fraction bits.
 #[inline(always)]
 pub fn rgb_to_hsv([r, g, b, _]: &Rgba, [hue, saturation, value]: &mut [Plane; 3]) {
+    // As much as possible in bytes, then in words, of which registers hold more.
+    let mut chroma = [0; BLOCK];
     for i in 0..BLOCK {
-        let [r, g, b] = [i32::from(r[i]), i32::from(g[i]), i32::from(b[i])];
-        let highest = r.max(g).max(b);
-        let chroma = highest - r.min(g).min(b);
+        value[i] = r[i].max(g[i]).max(b[i]);
+        chroma[i] = value[i] - r[i].min(g[i]).min(b[i]);
+    }
+    let mut sectors = [0; BLOCK];
+    for i in 0..BLOCK {
+        let [r, g, b, highest, chroma] = [r[i], g[i], b[i], value[i], chroma[i]].map(i16::from);
+        let (second, third) = (b - r + 2 * chroma, r - g + 4 * chroma);
+        let other = if highest == g { second } else { third };
+        sectors[i] = if highest == r { g - b } else { other };
+    }
+    let mut hues = [0; BLOCK];
+    for i in 0..BLOCK {
         // A quotient of such numbers is too far from a half, unless it is one, for its own rounding to matter.
-        let by_value = rounded((255 << 12) as f32 / highest.max(1) as f32);
-        let by_chroma = rounded((30 << 12) as f32 / chroma.max(1) as f32);
-        let sector = if highest == r {
-            g - b
-        } else if highest == g {
-            b - r + 2 * chroma
-        } else {
-            r - g + 4 * chroma
-        };
-        let turned = (sector * by_chroma + (1 << 11)) >> 12;
-        hue[i] = (if turned < 0 { turned + 180 } else { turned }) as u8;
-        saturation[i] = ((chroma * by_value + (1 << 11)) >> 12) as u8;
-        value[i] = highest as u8;
+        let by_chroma = rounded((30 << 12) as f32 / f32::from(chroma[i].max(1)));
+        hues[i] = ((i32::from(sectors[i]) * by_chroma + (1 << 11)) >> 12) as i16;
+    }
+    for i in 0..BLOCK {
+        hue[i] = (hues[i] + if hues[i] < 0 { 180 } else { 0 }) as u8;
+    }
+    for i in 0..BLOCK {
+        let by_value = rounded((255 << 12) as f32 / f32::from(value[i].max(1)));
+        saturation[i] = ((i32::from(chroma[i]) * by_value + (1 << 11)) >> 12) as u8;
     }
 }
 

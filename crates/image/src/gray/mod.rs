@@ -109,6 +109,27 @@ pub fn to_gray<T: Luma>(
     });
 }
 
+/// The luma of packed pixels of `step` bytes, blue first where `reversed`; returns whether this level does it.
+#[cfg(target_arch = "x86_64")]
+pub(crate) fn packed_row(
+    isa: Isa,
+    row: &[u8],
+    step: usize,
+    reversed: bool,
+    weights: Weights,
+    out: &mut [u8],
+) -> bool {
+    let fits = matches!(step, 3 | 4) && weights.shift <= 16 && row.len() == out.len() * step;
+    if isa.level() < Level::Avx2 || !fits || out.is_empty() {
+        return false;
+    }
+    // SAFETY: the level is there, and all bytes of every pixel are readable.
+    unsafe {
+        x86::gray(isa, (row.as_ptr(), row.len()), step, reversed, weights, out.len(), out.as_mut_ptr());
+    }
+    true
+}
+
 fn gray_row<T: Luma>(
     isa: Isa,
     image: &Frame<'_, T>,

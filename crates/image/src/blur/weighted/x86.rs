@@ -106,26 +106,10 @@ unsafe fn column_registers<R: Registers>(rows: &[&[u8]], pairs: &[Pair], out: &m
     done
 }
 
-/// The halves of lanes, even ones first: what packing two registers put lane by lane.
-const fn order(lanes: usize) -> [i32; 16] {
-    let mut order = [0; 16];
-    let mut place = 0;
-    while place < 4 * lanes {
-        let half = place / 2;
-        let from = half % lanes * 2 + half / lanes;
-        order[place] = (2 * from + place % 2) as i32;
-        place += 1;
-    }
-    order
-}
-
 /// # Safety
 /// As [`row`], at the level of `R`.
 #[inline(always)]
 unsafe fn registers<R: Registers>(padded: &[u16], step: usize, weights: &[u16], out: &mut [u8]) -> usize {
-    let order = order(R::BYTES / 16);
-    // SAFETY: the table is a register long, or longer.
-    let order = unsafe { R::load(order.as_ptr().cast()) };
     // What the sign took from every sum comes back with the rounding.
     let start = R::splat32((HALF + (u32::from(SIGN) << BITS)) as i32);
     let words = R::BYTES / 2;
@@ -151,9 +135,9 @@ unsafe fn registers<R: Registers>(padded: &[u16], step: usize, weights: &[u16], 
         for sum in &mut sums {
             *sum = R::shift32(*sum, 2 * BITS);
         }
-        let bytes = R::pack16(R::pack32(sums[0], sums[1]), R::pack32(sums[2], sums[3]));
+        let bytes = R::narrow16(R::pack32(sums[0], sums[1]), R::pack32(sums[2], sums[3]));
         // SAFETY: `done + R::BYTES <= out.len()`.
-        unsafe { R::store(out.as_mut_ptr().add(done), R::permute32(bytes, order)) }
+        unsafe { R::store(out.as_mut_ptr().add(done), bytes) }
         done += R::BYTES;
     }
     done
