@@ -24,6 +24,7 @@ from fuzz.targets import TARGETS
 SEEDS = {
     "image": seeds.images,
     "model": seeds.models,
+    "pixels": seeds.pixels,
     "program": seeds.programs,
     "recipe": seeds.recipes,
     "saved": seeds.saved_models,

@@ -36,6 +36,14 @@ def images() -> Iterator[bytes]:
     yield file.getvalue()
 
 
+def pixels() -> Iterator[bytes]:
+    """Every kernel on a small image of noise."""
+    random = np.random.default_rng(0)
+    for kind in range(5):
+        for channels in range(4):
+            yield bytes([kind, 40, 90, channels, kind, channels]) + random.bytes(500)
+
+
 def models() -> Iterator[bytes]:
     """Networks that together pass through the reader, the rewriting passes and the shape arithmetic."""
     rng = np.random.default_rng(0)

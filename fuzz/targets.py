@@ -79,6 +79,50 @@ def _load_and_run(data: bytes, name: str) -> None:
             return
 
 
+def pixels(data: bytes) -> None:
+    """Runs a kernel on a view that the bytes describe; every level must give the same bits."""
+    if len(data) < 12:
+        return
+    kind, height, width, channels, row_step, column_step, threads, *options = data[:12]
+    height, width, channels = height % 48 + 1, width % 200 + 1, channels % 4 + 1
+    steps = [(1, -1, 2, -2)[step % 4] for step in (row_step, column_step)]
+    base = np.resize(np.frombuffer(data, np.uint8), (2 * height, 2 * width, channels))
+    image = base[:: steps[0], :: steps[1]][:height, :width]
+    size = (options[0] % 17 * 2 + 1, options[1] % 17 * 2 + 1)
+    numbers = np.frombuffer(np.resize(np.frombuffer(data, np.uint8), 72).tobytes(), np.float64)
+    source, target = (SPACES[option % len(SPACES)] for option in options[2:4])
+    calls = (
+        lambda isa: _native.blur(image, size, None, bool(options[2] % 2), None, threads % 2 + 1, isa),
+        lambda isa: _native.blur(image, size, (numbers[0], numbers[1]), False, None, threads % 2 + 1, isa),
+        lambda isa: _native.convert_color(image, source, target, None, threads % 2 + 1, isa),
+        lambda isa: _native.warp(
+            image,
+            numbers.reshape(3, 3).tolist(),
+            size,
+            False,
+            9,
+            bool(options[4] % 2),
+            None,
+            threads % 2 + 1,
+            isa,
+        ),
+        lambda isa: _native.warp(
+            image, (numbers % 3).reshape(3, 3).tolist(), size, False, 9, False, None, threads % 2 + 1, isa
+        ),
+    )
+    call = calls[kind % len(calls)]
+    try:
+        results = [call(isa) for isa in _native.available_isas()]
+    except NativeError:
+        raise
+    except VedetteError:
+        return
+    assert all(np.array_equal(results[0], other) for other in results[1:])
+
+
+SPACES = ("rgb", "bgr", "rgba", "bgra", "gray", "hsv", "yuv", "nv12", "i420", "yuyv")
+
+
 def program(data: bytes) -> None:
     """Builds an engine from the JSON of a program and runs it."""
     try:
@@ -90,4 +134,11 @@ def program(data: bytes) -> None:
         return
 
 
-TARGETS = {"image": image, "model": model, "program": program, "recipe": recipe, "saved": saved}
+TARGETS = {
+    "image": image,
+    "model": model,
+    "pixels": pixels,
+    "program": program,
+    "recipe": recipe,
+    "saved": saved,
+}

@@ -13,7 +13,14 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.mark.parametrize(
     ("target", "runs"),
-    [("image", 20_000), ("model", 15_000), ("program", 20_000), ("recipe", 2_000), ("saved", 8_000)],
+    [
+        ("image", 20_000),
+        ("model", 15_000),
+        ("pixels", 20_000),
+        ("program", 20_000),
+        ("recipe", 2_000),
+        ("saved", 8_000),
+    ],
 )
 def test_a_bounded_run_finds_nothing(target: str, runs: int, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "fuzz", target, f"-runs={runs}", "-seed=1", "-max_total_time=60"]
