@@ -103,6 +103,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=FOLDER)
     parser.add_argument("--threads", type=int)
     options = parser.parse_args()
+    # Before minutes of work, and not after.
+    options.out.mkdir(parents=True, exist_ok=True)
     for models in options.models:
         inputs = seen(models, options.threads)
         for role in ROLES:
