@@ -18,6 +18,12 @@ import numpy as np
 import vedette
 from bench import scans, screens
 from vedette import hub
+from vedette.model.integer.equalization import equalize
+from vedette.model.integer.quantizer import default_precisions, prepare
+from vedette.model.integer.recipe import Recipe
+from vedette.model.integer.search import Search
+from vedette.model.model import compile_file
+from vedette.model.passes.classes import LEAST_CLASSES
 from vedette.ocr import Reader
 from vedette.ocr.detector import Detector, DetectorOptions
 from vedette.ocr.recogniser import Recogniser
@@ -31,11 +37,11 @@ ROLES = ("detector", "recogniser")
 _SCANS = 24
 _INPUTS = 40
 _PIECES = 12
-PRECISION = {"detector": "fast", "recogniser": "auto"}
-"""What the quantiser is asked for: a detector in integers throughout finds lines as well, in less time."""
+_LINES_APART = 4
+"""Of so many of the other inputs one is compared with too: lines in their length."""
 
-TOLERANCE = 0.07
-"""Error of what characters are chosen by that reading does not notice."""
+TOLERANCE = 0.077
+"""Error of what characters are chosen by, on the worst of those inputs, that reading does not notice."""
 
 
 class Listening:
@@ -80,18 +86,38 @@ def chosen(found: list[Any]) -> list[Any]:
     return [*map(np.ascontiguousarray, pieces), *kept]
 
 
-def precisions(made: vedette.Model, models: str) -> dict[str, str]:
+def out_of_integers(recipe: Recipe, path: Path, models: str, role: str, inputs: list[Any]) -> dict[str, str]:
     """What is not in integers at auto, on whatever CPU.
 
-    Matrix products stay out: rounding their rows costs the spaces between words first. What is slower in
-    integers here may be faster elsewhere, and goes back.
+    A detector in integers throughout finds lines as well, in less time. Of a recogniser matrix products stay
+    out, as rounding their rows costs the spaces between words first, and of its convolutions as few as the
+    tolerance asks for; which of them are slower in integers here does not matter elsewhere.
     """
-    assert made.report is not None
-    assert made.recipe is not None
-    auto = made.recipe.precisions.get("auto", {})
-    out = [node.value for node in made.report.nodes if node.op == "MatMul" or models in HALVES]
-    kept = {value: kind for value, kind in auto.items() if kind != "float32"}
-    return kept | {f"{name}{split}": "bfloat16" for name in out for split in ("", ":linear")}
+    equalized = equalize(prepare(compile_file(path)[0]), recipe.scales)
+    products = [node for node in equalized.nodes if node.output in default_precisions(equalized)]
+    if models in HALVES:
+        return {node.output: "bfloat16" for node in products}
+    if role == "detector":
+        return {}
+    matrices = {node.output: "bfloat16" for node in products if node.op == "MatMul"}
+    compared = [[x] for x in (*inputs[:_PIECES], *inputs[_PIECES::_LINES_APART])]
+    # One thread, so that the order of the nodes does not hang on the machine's.
+    chosen = Search(equalized, recipe, compared, 1).fewest_out(matrices, TOLERANCE, "bfloat16")
+    return {value: kind for value, kind in chosen.items() if kind == "bfloat16"}
+
+
+def many_classes(path: Path) -> dict[str, str]:
+    """What is not in integers at fast: products with a column for each of many classes.
+
+    In bfloat16 their softmax is made with them, in less time than it takes to write them down.
+    """
+    prepared = prepare(compile_file(path)[0])
+    found = {}
+    for node in prepared.nodes:
+        weights = prepared.constants.get(node.input(1) or "") if node.op == "MatMul" else None
+        if weights is not None and weights.shape[-1] >= LEAST_CLASSES:
+            found[node.output] = "bfloat16"
+    return found
 
 
 def main() -> None:
@@ -109,11 +135,10 @@ def main() -> None:
         inputs = seen(models, options.threads)
         for role in ROLES:
             path, samples = hub.file(models, role), inputs[role]
-            made = vedette.quantize(
-                path, samples, precision=PRECISION[role], tolerance=TOLERANCE, threads=options.threads
-            )
+            made = vedette.quantize(path, samples, precision="fast", threads=options.threads)
             assert made.recipe is not None
-            recipe = replace(made.recipe, precisions={"auto": precisions(made, models), "fast": {}})
+            out = out_of_integers(made.recipe, path, models, role, samples)
+            recipe = replace(made.recipe, precisions={"auto": out, "fast": many_classes(path)})
             written = recipe.save(options.out / f"{recipe.model[:16]}.json")
             print(f"{written}: {role} of {models}, {len(samples)} inputs\n{made.report}", flush=True)
 

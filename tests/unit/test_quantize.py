@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import tracemalloc
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,13 @@ import vedette as vd
 from vedette.errors import InputError, VedetteError
 from vedette.model import recipes
 from vedette.model.graph import Graph
+from vedette.model.integer import quantizer
+from vedette.model.integer.equalization import equalize
+from vedette.model.integer.quantizer import prepare, quantized_graph
 from vedette.model.integer.recipe import parse_recipe, read_recipe
 from vedette.model.integer.search import Measured, Search
+from vedette.model.model import compile_file
+from vedette.model.native_engine import evaluate
 from vedette.quantization import METHODS, sqnr
 
 RANDOM = np.random.default_rng(8)
@@ -132,6 +138,35 @@ def test_auto_takes_out_what_hurts(path: Path, monkeypatch: pytest.MonkeyPatch) 
         assert node.sqnr is not None
 
 
+def test_what_is_out_of_integers_anyway_counts_in_the_error(path: Path, fast: vd.Model) -> None:
+    assert fast.recipe is not None
+    equalized = equalize(prepare(compile_file(path)[0]), fast.recipe.scales)
+    search = Search(equalized, fast.recipe, [[x] for x in samples(3)], 1)
+    (last,) = (node.output for node in equalized.nodes if node.op == "MatMul")
+    alone = search.noise(search.default | {last: "bfloat16"}) ** 0.5
+    assert search.fewest_out({last: "bfloat16"}, alone, "bfloat16") == search.default | {last: "bfloat16"}
+    least = search.noise(dict.fromkeys(search.default, "bfloat16")) ** 0.5
+    tolerance = (alone + least) / 2
+    chosen = search.fewest_out({last: "bfloat16"}, tolerance, "bfloat16")
+    assert chosen[last] == "bfloat16"
+    assert list(chosen.values()).count("bfloat16") > 1
+    assert search.noise(chosen) ** 0.5 <= tolerance
+
+
+def test_fast_is_in_bfloat16_only_where_there_are_units_for_it(
+    path: Path, fast: vd.Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert fast.recipe is not None
+    prepared = prepare(compile_file(path)[0])
+    (last,) = (node.output for node in prepared.nodes if node.op == "MatMul")
+    recipe = replace(fast.recipe, precisions={"fast": {last: "bfloat16"}})
+    for units, found in ((True, ["bfloat16"]), (False, [])):
+        monkeypatch.setattr(quantizer, "_has_bfloat16_units", lambda units=units: units)
+        graph = quantized_graph(prepared, recipe, "fast", evaluate)
+        precisions = [node.attributes.get("precision") for node in graph.nodes if node.op == "MatMul"]
+        assert precisions == found
+
+
 def test_auto_leaves_out_what_is_slower(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     measure = Search.measure
 
@@ -237,7 +272,8 @@ def test_recipes_that_ship_are_for_the_models_of_their_names() -> None:
         recipe = read_recipe(file)
         assert recipe.model.startswith(file.stem)
         assert set(recipe.precisions) == {"auto", "fast"}
-        assert recipe.precisions["fast"] == {}
+        # The product of a recogniser that has a column for each of thousands of characters.
+        assert list(recipe.precisions["fast"].values()) in ([], ["bfloat16"])
 
 
 def test_recipes_of_other_models_are_refused(path: Path, fast: vd.Model, tmp_path: Path) -> None:

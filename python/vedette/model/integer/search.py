@@ -127,9 +127,19 @@ class Search:
 
         Nodes are taken out in the order of the noise they make alone for each microsecond that they save.
         """
-        limit = tolerance**2
         self.slower = self.slower_nodes()
-        begun = self.default | dict.fromkeys(self.slower, "float32")
+        return self.fewest_out(dict.fromkeys(self.slower, "float32"), tolerance, instead, progress)
+
+    def fewest_out(
+        self,
+        out: Mapping[str, str],
+        tolerance: float,
+        instead: str,
+        progress: Progress | None = None,
+    ) -> dict[str, str]:
+        """As :meth:`within`, where the nodes in ``out`` are out of integers anyway."""
+        limit = tolerance**2
+        begun = self.default | {value: kind for value, kind in out.items() if value in self.default}
         if self.noise(begun) <= limit:
             return begun
         self.sensitivities(self.default, progress)
@@ -140,7 +150,7 @@ class Search:
         conversion = 1.0 + sum(times.values()) / len(times)
         cost = {value: time + conversion for value, time in times.items()}
         order = sorted(
-            (value for value in self.default if value not in self.slower),
+            (value for value in self.default if value not in out),
             key=lambda value: self.alone[value] / cost[value],
             reverse=True,
         )

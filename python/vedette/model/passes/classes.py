@@ -7,7 +7,7 @@ from vedette.model.rewriting import Editor
 
 # The product is made twice: once for the sum of the shares, once for the shares. That takes less time than
 # rows of many classes that go to memory and back, but not where each is a sum of very many terms.
-_LEAST_CLASSES = 4096
+LEAST_CLASSES = 4096
 _DEEPEST = 512
 
 
@@ -30,7 +30,7 @@ def _fuse(editor: Editor, node: Node) -> None:
     if attributes.get("precision") != "bfloat16" or attributes.get("trans_a"):
         return
     depth, classes = weights.shape[::-1] if attributes.get("trans_b") else weights.shape
-    if classes < _LEAST_CLASSES or (node.op == "Softmax" and depth > _DEEPEST):
+    if classes < LEAST_CLASSES or (node.op == "Softmax" and depth > _DEEPEST):
         return
     fused = product.changed(op=f"MatMul{node.op}", outputs=node.outputs)
     editor.replace([product, node], [fused], at=node)
