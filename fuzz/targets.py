@@ -91,10 +91,15 @@ def pixels(data: bytes) -> None:
     size = (options[0] % 17 * 2 + 1, options[1] % 17 * 2 + 1)
     numbers = np.frombuffer(np.resize(np.frombuffer(data, np.uint8), 72).tobytes(), np.float64)
     source, target = (SPACES[option % len(SPACES)] for option in options[2:4])
+    # Sides that camera formats have, and the channels of the source.
+    shape = (height // 6 * 6 + 6, width // 2 * 2 + 2, COUNTS.get(source, 3))
+    colours = np.resize(base, (2 * shape[0], *shape[1:]))[
+        :: 2 if steps[0] > 0 else -2, :: 1 if steps[1] > 0 else -1
+    ]
     calls = (
         lambda isa: _native.blur(image, size, None, bool(options[2] % 2), None, threads % 2 + 1, isa),
         lambda isa: _native.blur(image, size, (numbers[0], numbers[1]), False, None, threads % 2 + 1, isa),
-        lambda isa: _native.convert_color(image, source, target, None, threads % 2 + 1, isa),
+        lambda isa: _native.convert_color(colours, source, target, None, threads % 2 + 1, isa),
         lambda isa: _native.warp(
             image,
             numbers.reshape(3, 3).tolist(),
@@ -120,6 +125,7 @@ def pixels(data: bytes) -> None:
     assert all(np.array_equal(results[0], other) for other in results[1:])
 
 
+COUNTS = {"gray": 1, "nv12": 1, "i420": 1, "yuyv": 2, "rgba": 4, "bgra": 4}
 SPACES = ("rgb", "bgr", "rgba", "bgra", "gray", "hsv", "yuv", "nv12", "i420", "yuyv")
 
 
