@@ -5,7 +5,7 @@ use super::Warp;
 use super::x86;
 use crate::{Frame, FrameMut};
 use std::ops::Range;
-use vedette_simd::{Isa, dispatch};
+use vedette_simd::{Isa, dispatch, prefetch};
 
 /// Fraction bits of places and weights.
 const BITS: u32 = 14;
@@ -33,6 +33,7 @@ pub(super) const BLOCK: usize = 64;
 /// How far a pixel is.
 pub(super) const EASY: u8 = 1;
 pub(super) const DONE: u8 = 2;
+const OUTSIDE: u8 = 3;
 
 /// Where the pixels of a block come from.
 pub(super) struct Places {
@@ -44,7 +45,7 @@ pub(super) struct Places {
     /// Weights of left and right, and of above and below, each a pair of 16 bits, twice.
     pub along: [u64; BLOCK],
     pub down: [u64; BLOCK],
-    /// Whether the corners can be read by whole registers ([`EASY`]), and have been ([`DONE`]).
+    /// Whether the corners can be read by whole registers ([`EASY`]), and have been ([`DONE`]), or all lie [`OUTSIDE`].
     pub state: [u8; BLOCK],
 }
 
@@ -54,6 +55,8 @@ pub(super) struct Bounds {
     matrix: [[f64; 3]; 3],
     /// Corners below and right of which whole registers are not read.
     easy: [u32; 2],
+    /// Rows and columns, and one more, as corners one row or column outside count too.
+    near: [u32; 2],
     row: i32,
     channels: i32,
 }
@@ -70,9 +73,29 @@ impl Bounds {
         Bounds {
             matrix: [scaled(u), scaled(v), w],
             easy: [image.height() as u32 - 1, columns as u32],
+            near: [image.height() as u32 + 1, image.width() as u32 + 1],
             row: image.strides()[0] as i32,
             channels: channels as i32,
         }
+    }
+}
+
+/// Rows of the result whose places are asked for ahead: processors do not see where they go next.
+const AHEAD: f64 = 4.0;
+/// Pixels whose corners mostly share their lines of the cache.
+const SHARING: usize = 8;
+
+impl Bounds {
+    /// Bytes from the corner of pixel `(x, y)` to that of the one [`AHEAD`] rows below, if both lie near the image.
+    fn ahead(&self, x: f64, y: f64) -> isize {
+        let place = |y: f64| {
+            let [u, v, w] =
+                [0, 1, 2].map(|row| self.matrix[row][0] * x + self.matrix[row][1] * y + self.matrix[row][2]);
+            [u / w, v / w].map(|value| value as i64 >> BITS)
+        };
+        let ([left, top], [to_left, to_top]) = (place(y), place(y + AHEAD));
+        let down = to_top.wrapping_sub(top).wrapping_mul(i64::from(self.row));
+        down.wrapping_add(to_left.wrapping_sub(left).wrapping_mul(i64::from(self.channels))) as isize
     }
 }
 
@@ -130,7 +153,9 @@ impl Places {
             self.top[i] = top;
             self.offsets[i] = top.wrapping_mul(bounds.row).wrapping_add(left.wrapping_mul(bounds.channels));
             let inside = (left as u32) < bounds.easy[1] && (top as u32) < bounds.easy[0];
-            self.state[i] = if inside { EASY } else { 0 };
+            let near = ((left + 1) as u32) < bounds.near[1] && ((top + 1) as u32) < bounds.near[0];
+            let farther = if near { 0 } else { OUTSIDE };
+            self.state[i] = if inside { EASY } else { farther };
             self.along[i] = weights(u & (ONE - 1));
             self.down[i] = weights(v & (ONE - 1));
         }
@@ -165,9 +190,9 @@ pub(super) unsafe fn rows(
     }
 }
 
-/// Rows of a tile. A row of the result crosses hundreds of the image's where it is turned a little, each in a page of its
-/// own; those of a tile stay in the nearest cache.
-const TILE: usize = 32;
+/// Rows and columns of a tile. A row of the result crosses hundreds of the image's where it is turned a little, each in a
+/// page of its own: those of a tile stay in the caches, and so do their addresses.
+const TILE: [usize; 2] = [32, 4 * BLOCK];
 
 /// # Safety
 /// As [`rows`], for images of `C` channels.
@@ -193,11 +218,12 @@ unsafe fn tiles<const C: usize>(
         }
         return;
     }
-    for top in range.clone().step_by(TILE) {
-        for x in (0..out.width()).step_by(BLOCK) {
-            for y in top..(top + TILE).min(range.end) {
+    for top in range.clone().step_by(TILE[0]) {
+        for left in (0..out.width()).step_by(TILE[1]) {
+            for y in top..(top + TILE[0]).min(range.end) {
+                let blocks = (left..(left + TILE[1]).min(out.width())).step_by(BLOCK);
                 // SAFETY: granted by the caller.
-                unsafe { out.write_row(y, &mut target, |row| block(y, x, row)) }
+                unsafe { out.write_row(y, &mut target, |row| blocks.for_each(|x| block(y, x, row))) }
             }
         }
     }
@@ -215,6 +241,16 @@ fn warp_block<const C: usize>(
 ) {
     dispatch!(isa, S => places.find::<S>(bounds, x, y as f64));
     let count = pixels.len().min(BLOCK);
+    if places.state[..count].iter().all(|&state| state == OUTSIDE) {
+        pixels[..count].as_flattened_mut().fill(warp.fill);
+        return;
+    }
+    let ahead = bounds.ahead((x + BLOCK / 2) as f64, y as f64);
+    for &offset in places.offsets[..count].iter().step_by(SHARING) {
+        let place = image.row_ptr(0).wrapping_offset(ahead.wrapping_add(offset as isize));
+        prefetch(place);
+        prefetch(place.wrapping_offset(bounds.row as isize));
+    }
     #[cfg(target_arch = "x86_64")]
     // SAFETY: easy places are read from packed rows, eight bytes from each corner on.
     let done = unsafe { x86::mix::<C>(isa, image.row_ptr(0), image.strides()[0], places, count, pixels) };
@@ -224,20 +260,19 @@ fn warp_block<const C: usize>(
         return;
     }
     for (i, pixel) in pixels[..count].iter_mut().enumerate() {
-        if places.state[i] != DONE {
-            *pixel = between(image, warp.fill, places, i);
+        match places.state[i] {
+            DONE => (),
+            OUTSIDE => *pixel = [warp.fill; C],
+            _ => *pixel = between(image, warp.fill, places, i),
         }
     }
 }
 
-/// A pixel by itself, any of its corners outside.
+/// A pixel by itself, some of whose corners may lie outside.
 #[inline(always)]
 fn between<const C: usize>(image: &Frame<'_, u8>, fill: u8, places: &Places, i: usize) -> [u8; C] {
     let (top, left) = (places.top[i], places.left[i]);
     let (height, width) = (image.height() as i32, image.width() as i32);
-    if top < -1 || left < -1 || top >= height || left >= width {
-        return [fill; C];
-    }
     let [above, below] = [0, 1].map(|dy| {
         [0, 1].map(|dx| -> [u8; C] {
             let (y, x) = (top + dy, left + dx);

@@ -2,7 +2,7 @@
 
 use super::bytes::{ALONG_SHIFT, DONE, DOWN_SHIFT, EASY, Places};
 use crate::registers::Registers;
-use vedette_simd::{Avx2, Avx512, Isa, Level, call_avx2, call_avx512};
+use vedette_simd::{Avx2, Isa, Level, call_avx2};
 
 /// Byte shuffles of a lane of two places: of two channels each, left and right as 16-bit values side by side.
 const fn masks<const C: usize>() -> [[i8; 16]; 2] {
@@ -49,11 +49,8 @@ pub unsafe fn mix<const C: usize>(
     // SAFETY: the level is there; the rest is the caller's promise.
     unsafe {
         match isa.level() {
-            Level::Avx512 => call_avx512(
-                #[inline(always)]
-                || groups::<Avx512, C>(first, row, places, count, pixels),
-            ),
-            Level::Avx2 => call_avx2(
+            // Bringing places together takes shuffles, and wide registers leave one port for them.
+            Level::Avx2 | Level::Avx512 => call_avx2(
                 #[inline(always)]
                 || groups::<Avx2, C>(first, row, places, count, pixels),
             ),

@@ -91,7 +91,9 @@ fn plain<const C: usize>(
     let pixels = out.as_chunks_mut::<C>().0;
     for (block, (pixels, luma)) in pixels.chunks_mut(BLOCK).zip(luma.chunks(BLOCK)).enumerate() {
         let (mut lights, mut colours) = ([0; BLOCK], [[0; BLOCK]; 3]);
-        for (light, &luma) in lights.iter_mut().zip(luma) {
+        let mut levels = [0; BLOCK];
+        levels[..luma.len()].copy_from_slice(luma);
+        for (light, luma) in lights.iter_mut().zip(levels) {
             *light = i32::from(luma.saturating_sub(16)) * LUMA;
         }
         for (colours, part) in colours.iter_mut().zip(parts) {
@@ -103,8 +105,9 @@ fn plain<const C: usize>(
                 colours[i] = ((lights[i] + doubled[i]) >> BITS).clamp(0, 255) as u8;
             }
         }
-        for (i, pixel) in pixels.iter_mut().enumerate() {
-            *pixel = order(colours.map(|colour| colour[i]));
+        let [reds, greens, blues] = &colours;
+        for (((pixel, &red), &green), &blue) in pixels.iter_mut().zip(reds).zip(greens).zip(blues) {
+            *pixel = order([red, green, blue]);
         }
     }
 }
