@@ -273,23 +273,29 @@ fn warp_block<const C: usize>(
 fn between<const C: usize>(image: &Frame<'_, u8>, fill: u8, places: &Places, i: usize) -> [u8; C] {
     let (top, left) = (places.top[i], places.left[i]);
     let (height, width) = (image.height() as i32, image.width() as i32);
-    let [above, below] = [0, 1].map(|dy| {
-        [0, 1].map(|dx| -> [u8; C] {
-            let (y, x) = (top + dy, left + dx);
-            if y < 0 || x < 0 || y >= height || x >= width {
-                return [fill; C];
+    let mut corners = [[[fill; C]; 2]; 2];
+    for (dy, row) in corners.iter_mut().enumerate() {
+        for (dx, corner) in row.iter_mut().enumerate() {
+            let (y, x) = (top + dy as i32, left + dx as i32);
+            if y >= 0 && x >= 0 && y < height && x < width {
+                for (c, value) in corner.iter_mut().enumerate() {
+                    // SAFETY: just checked, and C is the number of channels.
+                    *value = unsafe { image.get_unchecked(y as usize, x as usize, c) };
+                }
             }
-            // SAFETY: just checked, and C is the number of channels.
-            std::array::from_fn(|c| unsafe { image.get_unchecked(y as usize, x as usize, c) })
-        })
-    });
-    let pair = |weights: u64| [weights & 0xffff, weights >> 16 & 0xffff].map(|weight| weight as i32);
-    let (along, down) = (pair(places.along[i]), pair(places.down[i]));
-    std::array::from_fn(|c| {
-        let [above, below] = [above, below].map(|[left, right]| {
-            let sum = i32::from(left[c]) * along[0] + i32::from(right[c]) * along[1];
-            (sum + (1 << (ALONG_SHIFT - 1))) >> ALONG_SHIFT
-        });
-        ((above * down[0] + below * down[1] + (1 << (DOWN_SHIFT - 1))) >> DOWN_SHIFT) as u8
-    })
+        }
+    }
+    let (along, down) = (places.along[i], places.down[i]);
+    let mixed = |first: i32, second: i32, weights: u64, shift: u32| {
+        let sum = first * (weights & 0xffff) as i32 + second * (weights >> 16 & 0xffff) as i32;
+        (sum + (1 << (shift - 1))) >> shift
+    };
+    let mut pixel = [0; C];
+    for (c, value) in pixel.iter_mut().enumerate() {
+        let [[a, b], [d, e]] = corners;
+        let above = mixed(i32::from(a[c]), i32::from(b[c]), along, ALONG_SHIFT);
+        let below = mixed(i32::from(d[c]), i32::from(e[c]), along, ALONG_SHIFT);
+        *value = mixed(above, below, down, DOWN_SHIFT) as u8;
+    }
+    pixel
 }
