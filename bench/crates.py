@@ -54,7 +54,7 @@ def resizing() -> Iterator[Measured]:
 
 def blocks() -> Iterator[Measured]:
     """A million times acquire and release, each thread by itself, beside the C library's malloc and free."""
-    for line in _cargo("bench", "--quiet", "-p", "vedette-memory").splitlines()[1:]:
+    for line in _cargo("bench", "--quiet", "-p", "vedette-memory", "--bench", "pool").splitlines()[1:]:
         size, threads, pool, _, system = (float(number) for number in line.split())
         yield Measured(
             "memory",
