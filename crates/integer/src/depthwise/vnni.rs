@@ -26,9 +26,14 @@ fn column_bytes(plan: &DepthwisePlan) -> usize {
     columns(plan, tile(plan)) * plan.weights.quads() * QUAD
 }
 
+/// Bytes of the interleaved weights of a line.
+fn weight_bytes(plan: &DepthwisePlan) -> usize {
+    plan.axes[2].kernel * plan.weights.quads() * QUAD
+}
+
 pub(super) fn scratch_bytes(plan: &DepthwisePlan) -> usize {
     // The epilogue may read a vector behind the last sum.
-    column_bytes(plan) + (VECTORS * CHANNELS + 16) * size_of::<i32>()
+    column_bytes(plan) + weight_bytes(plan) + (VECTORS * CHANNELS + 16) * size_of::<i32>()
 }
 
 /// Computes a unit.
@@ -49,7 +54,8 @@ pub(super) unsafe fn run(plan: &DepthwisePlan, arguments: &ConvArguments, unit: 
             }
         })
         .collect();
-    let sums = scratch.wrapping_add(column_bytes(plan)).cast::<i32>();
+    let room = scratch.wrapping_add(column_bytes(plan));
+    let sums = room.wrapping_add(weight_bytes(plan)).cast::<i32>();
     let pixels = plan.weights.pixels();
     for pixel in (0..width.output).step_by(tile(plan) * pixels) {
         let vectors = tile(plan).min((width.output - pixel).div_ceil(pixels));
@@ -57,9 +63,10 @@ pub(super) unsafe fn run(plan: &DepthwisePlan, arguments: &ConvArguments, unit: 
         unsafe {
             interleave(plan, unit, &rows, pixel, vectors, scratch);
             for line in 0..unit.lines {
+                let weights = weights_of(plan, unit.channel / CHANNELS, line, room.cast());
                 for start in (0..vectors).step_by(VECTORS) {
                     let count = VECTORS.min(vectors - start);
-                    multiply(plan, unit, line, (scratch, start, count), sums);
+                    multiply(plan, unit, weights, (scratch, start, count), sums);
                     finish(plan, arguments, unit, (unit.line + line, pixel + start * pixels, count), sums);
                 }
             }
@@ -105,6 +112,27 @@ unsafe fn finish(
             quarters.run(&plan.epilogue, (block, rest), (sums, 1), (out, stride));
         }
     }
+}
+
+/// The weights of a block for a line of outputs, in `room` where they are another line's shifted: once for all columns.
+///
+/// # Safety
+/// As for [`run`]; the room is one line's.
+#[target_feature(enable = "avx512f")]
+unsafe fn weights_of(plan: &DepthwisePlan, block: usize, line: usize, room: *mut i8) -> *const i8 {
+    let (weights, shift) = plan.weights.line(block, line);
+    if shift == 0 {
+        return weights;
+    }
+    let shift = _mm_cvtsi32_si128(shift as i32);
+    for at in (0..weight_bytes(plan)).step_by(CHANNELS) {
+        // SAFETY: whole vectors of the weights of a line, and of the room.
+        unsafe {
+            let words = _mm512_load_si512(weights.add(at).cast());
+            _mm512_store_si512(room.add(at).cast(), _mm512_sll_epi32(words, shift));
+        }
+    }
+    room
 }
 
 /// Writes the input columns under `vectors` vectors of output pixels, four lines of each interleaved.
@@ -171,13 +199,13 @@ unsafe fn interleave(
 unsafe fn multiply(
     plan: &DepthwisePlan,
     unit: &Unit,
-    line: usize,
+    weights: *const i8,
     (columns, start, count): (*const u8, usize, usize),
     sums: *mut i32,
 ) {
     let width = &plan.axes[2];
     let quads = plan.weights.quads();
-    let (first, weights) = plan.weights.block(unit.channel / CHANNELS, line);
+    let first = plan.weights.first_sums(unit.channel / CHANNELS);
     let step = width.stride * plan.weights.pixels() * quads * QUAD;
     // SAFETY: columns of the tile, weights and first sums of the block, and room for the sums.
     unsafe {

@@ -22,9 +22,10 @@ pub struct DepthwiseWeights {
 enum Form {
     /// `[taps][channels]`, channels padded to whole blocks.
     Plain(AlignedBuffer),
-    /// For every block of channels: first sums i32 `[4][16]`, then `[lines][kernel width][quads][4][64]`, four vertical
-    /// taps of each channel together.
-    Interleaved { packed: AlignedBuffer, quads: usize, width: usize },
+    /// For every block of channels: first sums i32 `[4][16]`, then `[copies][kernel width][quads][4][64]`, four vertical
+    /// taps of each channel together. A line of outputs has the weights of the line before some bytes further on: within
+    /// one quad that is a shift of `step` bits, across quads there is a copy for each line.
+    Interleaved { packed: AlignedBuffer, copies: usize, quads: usize, width: usize, step: u32 },
 }
 
 impl DepthwiseWeights {
@@ -105,14 +106,31 @@ impl DepthwiseWeights {
         }
     }
 
-    /// The first sums of a block of channels, and its weights for an output line.
-    pub(super) fn block(&self, block: usize, line: usize) -> (*const i32, *const i8) {
-        let Form::Interleaved { packed, quads, width } = &self.form else {
-            return (std::ptr::null(), std::ptr::null());
-        };
-        let each = width * quads * 4 * CHANNELS;
-        let first = packed.as_ptr().wrapping_add(block * (4 * CHANNELS + self.lines * each));
-        (first.cast(), first.wrapping_add(4 * CHANNELS + line * each).cast())
+    /// What the sums of a block of channels begin with.
+    pub(super) fn first_sums(&self, block: usize) -> *const i32 {
+        self.block(block).cast()
+    }
+
+    /// The weights of a block of channels for an output line, whose words are to be shifted left by so many bits.
+    pub(super) fn line(&self, block: usize, line: usize) -> (*const i8, u32) {
+        let at = self.block(block).wrapping_add(4 * CHANNELS);
+        match &self.form {
+            Form::Interleaved { copies: 1, step, .. } => (at.cast(), line as u32 * step),
+            Form::Interleaved { quads, width, .. } => {
+                (at.wrapping_add(line * width * quads * 4 * CHANNELS).cast(), 0)
+            }
+            Form::Plain(_) => (std::ptr::null(), 0),
+        }
+    }
+
+    fn block(&self, block: usize) -> *const u8 {
+        match &self.form {
+            Form::Interleaved { packed, copies, quads, width, .. } => {
+                let bytes = 4 * CHANNELS + copies * width * quads * 4 * CHANNELS;
+                packed.as_ptr().wrapping_add(block * bytes)
+            }
+            Form::Plain(_) => std::ptr::null(),
+        }
     }
 }
 
@@ -135,7 +153,8 @@ fn interleave(
     let pixels = if width.stride == 1 { (CHANNELS / channels).max(1) } else { 1 };
     let blocks = channels.div_ceil(CHANNELS);
     let each = width.kernel * quads * 4 * CHANNELS;
-    let block_bytes = 4 * CHANNELS + lines * each;
+    let copies = if quads == 1 { 1 } else { lines };
+    let block_bytes = 4 * CHANNELS + copies * each;
     let mut packed = AlignedBuffer::new(blocks * block_bytes);
     let taps = height.kernel * width.kernel;
     for (block, to) in packed.as_mut_slice().chunks_exact_mut(block_bytes).enumerate() {
@@ -150,7 +169,7 @@ fn interleave(
                 let sum: i32 = values.iter().map(|&w| i32::from(w)).sum();
                 let first = (-i32::from(zero_point) * sum).to_ne_bytes();
                 sums[(vector * 16 + lane) * 4..][..4].copy_from_slice(&first);
-                for line in 0..lines {
+                for line in 0..copies {
                     for kx in 0..width.kernel {
                         for ky in 0..height.kernel {
                             let row = ky + line * height.stride;
@@ -163,6 +182,7 @@ fn interleave(
             }
         }
     }
-    let form = Form::Interleaved { packed, quads, width: width.kernel };
+    let step = 8 * height.stride as u32;
+    let form = Form::Interleaved { packed, copies, quads, width: width.kernel, step };
     DepthwiseWeights { isa, channels, lines, pixels, form, largest_sum }
 }
