@@ -24,6 +24,7 @@ __all__ = [
     "add",
     "argmax",
     "array_ranges",
+    "as_array",
     "available_isas",
     "blur",
     "composite",

@@ -53,6 +53,17 @@ def test_what_was_kept_is_the_same_model(path: Path, tmp_path: Path, precision: 
     np.testing.assert_array_equal(vd.load(tmp_path / "again.vedette")(X), made(X))
 
 
+def test_another_level_of_instructions_has_a_file_of_its_own(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = {}
+    for level in vd.runtime.available_isas():
+        monkeypatch.setenv("VEDETTE_ISA", level)
+        start(path, tmp_path / level)
+        names[level] = {file.name for file in (tmp_path / level).iterdir()}
+    assert len(set.union(*names.values())) == len(names)
+
+
 def test_a_second_start_needs_no_onnx(path: Path, tmp_path: Path) -> None:
     vd.load(path, cache=tmp_path / "cache")
     start(path, tmp_path / "cache")

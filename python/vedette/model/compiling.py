@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from vedette import runtime
 from vedette.errors import ModelError
 from vedette.model import saved
 from vedette.model.best_class import answer_best_class
@@ -119,11 +120,11 @@ def _place(cache: Path, digest: str, precision: str, settings: object) -> Path:
 
 
 def _engine_identity() -> str:
-    """Changes whenever the engine is built anew, so that a kept program is of the engine that runs it."""
+    """Another where the engine was built anew, or runs at another level: a kept program is one engine's."""
     from vedette import _native
 
     facts = Path(_native.__file__).stat()
-    return f"{facts.st_size}-{facts.st_mtime_ns}"
+    return f"{facts.st_size}-{facts.st_mtime_ns}-{runtime.isa()}-{runtime.cpu_features()}"
 
 
 def _remove_unused(kept: Path) -> None:
