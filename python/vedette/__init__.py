@@ -9,6 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from vedette.errors import VedetteError
+from vedette.lazy import lazy_attributes
 
 if TYPE_CHECKING:
     from vedette import (
@@ -54,17 +55,15 @@ __all__ = [
 ]
 
 _MODULES = frozenset(__all__) - {"Model", "VedetteError", "load", "quantize"}
-_NAMES = {"Model": "vedette.model", "load": "vedette.model", "quantize": "vedette.model.quantizing"}
+_named = lazy_attributes(
+    __name__, {"Model": "vedette.model", "load": "vedette.model", "quantize": "vedette.model.quantizing"}
+)
 
 
 def __getattr__(name: str) -> Any:
     if name in _MODULES:
         return importlib.import_module(f"vedette.{name}")
-    if name in _NAMES:
-        value = getattr(importlib.import_module(_NAMES[name]), name)
-        globals()[name] = value
-        return value
-    raise AttributeError(f"module 'vedette' has no attribute {name!r}")
+    return _named(name)
 
 
 def __dir__() -> list[str]:

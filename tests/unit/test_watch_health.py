@@ -292,6 +292,20 @@ def test_a_screen_that_rests_is_looked_at_as_often_as_asked(
     assert source.looks == 1
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_source_that_cannot_be_closed_keeps_nobody_waiting() -> None:
+    class Stuck(Shown):
+        def close(self) -> None:
+            raise RuntimeError("it does not close")
+
+    watcher = Watcher([Stuck()], lambda _: [Levels()])
+    threading.Timer(0.2, watcher.stop).start()
+    runner = threading.Thread(target=watcher.run, daemon=True)
+    runner.start()
+    runner.join(30.0)
+    assert not runner.is_alive()
+
+
 def test_the_live_view_shows_every_owner(tmp_path: Path) -> None:
     _, _, watcher = watch([gray(1), gray(2)], tmp_path / "seen.db")
     status = {"pid": 1, **watcher.status()}

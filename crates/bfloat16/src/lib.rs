@@ -13,6 +13,7 @@ mod kernel;
 pub mod matmul;
 mod powers;
 mod product;
+mod shared;
 #[cfg(test)]
 mod test_data;
 

@@ -1,4 +1,5 @@
 pub mod arrays;
+pub mod blur;
 pub mod change;
 pub mod elements;
 pub mod operations;

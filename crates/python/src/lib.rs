@@ -21,13 +21,14 @@ mod _native {
     #[pymodule_export]
     use super::image::arrays::as_array;
     #[pymodule_export]
+    use super::image::blur::{blur, threshold_adaptive};
+    #[pymodule_export]
     use super::image::change::{ChangeGate, tile_hashes};
     #[pymodule_export]
     use super::image::elements::{absdiff, normalize, threshold};
     #[pymodule_export]
     use super::image::operations::{
-        blur, convert_color, copy_image, histogram, letterbox_image, otsu_threshold, resize_image,
-        threshold_adaptive, to_gray, warp,
+        convert_color, copy_image, histogram, letterbox_image, otsu_threshold, resize_image, to_gray, warp,
     };
     #[pymodule_export]
     use super::image::preprocess::Preprocess;

@@ -33,7 +33,7 @@ RATE = 1.0
 
 
 WHAT = {
-    "told": "an X server of 1080p that tells of changes",
+    "told": "an X server of 1080p that tells of changes: pictures are taken seldom",
     "blind": "an X server of 1080p that does not: each look compares it",
     "given": "a picture of 1080p, without taking it from a screen",
 }

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from vedette.lazy import lazy_attributes
 from vedette.metrics.registry import Buckets, Family, Metric, Registry, registry
 
 if TYPE_CHECKING:
@@ -23,11 +23,7 @@ __all__ = [
     "serve",
 ]
 
+# Whatever has metrics imports this package; few processes answer questions.
+_ENDPOINT = ("Endpoint", "Process", "folder", "processes", "serve")
 
-def __getattr__(name: str) -> Any:
-    # Whatever has metrics imports this package; few processes answer questions.
-    if name not in {"Endpoint", "Process", "folder", "processes", "serve"}:
-        raise AttributeError(f"module 'vedette.metrics' has no attribute {name!r}")
-    value = getattr(importlib.import_module("vedette.metrics.endpoint"), name)
-    globals()[name] = value
-    return value
+__getattr__ = lazy_attributes(__name__, dict.fromkeys(_ENDPOINT, "vedette.metrics.endpoint"))

@@ -6,9 +6,9 @@
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from vedette.lazy import lazy_attributes
 from vedette.runtime.machine import (
     BACKENDS,
     ISAS,
@@ -49,20 +49,15 @@ __all__ = [
 ]
 
 # Every command imports this module, and most need neither asyncio nor NumPy for it.
-_LATER = {
-    "Budget": "budget",
-    "BudgetStats": "budget",
-    "Runtime": "pool",
-    "RuntimeStats": "pool",
-    "Task": "pool",
-    "WorkerStats": "pool",
-    "default_runtime": "pool",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _LATER:
-        raise AttributeError(f"module 'vedette.runtime' has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"vedette.runtime.{_LATER[name]}"), name)
-    globals()[name] = value
-    return value
+__getattr__ = lazy_attributes(
+    __name__,
+    {
+        "Budget": "vedette.runtime.budget",
+        "BudgetStats": "vedette.runtime.budget",
+        "Runtime": "vedette.runtime.pool",
+        "RuntimeStats": "vedette.runtime.pool",
+        "Task": "vedette.runtime.pool",
+        "WorkerStats": "vedette.runtime.pool",
+        "default_runtime": "vedette.runtime.pool",
+    },
+)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from vedette.lazy import lazy_attributes
 
 if TYPE_CHECKING:
     from vedette.watch.events import Event
@@ -15,20 +16,15 @@ if TYPE_CHECKING:
 
 __all__ = ["Event", "ModelTask", "ReadTask", "Task", "WatchOptions", "Watcher"]
 
-_FILES = {
-    "Event": "events",
-    "ModelTask": "model_task",
-    "ReadTask": "reading",
-    "Task": "task",
-    "WatchOptions": "options",
-    "Watcher": "watcher",
-}
-
-
-def __getattr__(name: str) -> Any:
-    # Whoever asks a running watch needs nothing of what one is made of.
-    if name not in _FILES:
-        raise AttributeError(f"module 'vedette.watch' has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"vedette.watch.{_FILES[name]}"), name)
-    globals()[name] = value
-    return value
+# Whoever asks a running watch needs nothing of what one is made of.
+__getattr__ = lazy_attributes(
+    __name__,
+    {
+        "Event": "vedette.watch.events",
+        "ModelTask": "vedette.watch.model_task",
+        "ReadTask": "vedette.watch.reading",
+        "Task": "vedette.watch.task",
+        "WatchOptions": "vedette.watch.options",
+        "Watcher": "vedette.watch.watcher",
+    },
+)

@@ -293,11 +293,13 @@ class Watcher:
             health.detail = str(error) if isinstance(error, VedetteError) else repr(error)
             self._note(watched, "failed", health.detail)
         finally:
-            with contextlib.suppress(SourceError):
-                watched.source.close()
-            watched.ended = True
-            if all(other.ended for other in self._watched):
-                self._ended.set()
+            try:
+                with contextlib.suppress(SourceError):
+                    watched.source.close()
+            finally:
+                watched.ended = True
+                if all(other.ended for other in self._watched):
+                    self._ended.set()
 
     def _read_frames(self, watched: _Watched) -> None:
         health = watched.health
@@ -324,7 +326,9 @@ class Watcher:
                 health.state = {"lost": "lost", "back": "watching"}.get(kind, health.state)
                 health.reopened += kind == "back"
                 self._note(watched, kind, detail)
-            if frame is None or self._paused:
+            if self._paused:
+                continue
+            if frame is None:
                 watched.looks.found(False)
                 continue
             health.state = "watching"

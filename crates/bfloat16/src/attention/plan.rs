@@ -2,6 +2,7 @@ use super::weights::{ROOM, weigh};
 use crate::kernel::BLOCK;
 use crate::matmul::RowCopy;
 use crate::product::{ColumnLayout, Product, Surface};
+use crate::shared::Shared;
 use std::f32::consts::LOG2_E;
 use vedette_runtime::ThreadPool;
 use vedette_simd::{Isa, Simd, dispatch};
@@ -330,10 +331,3 @@ unsafe fn scale<S: Simd>(values: *mut f32, n: usize, by: f32) {
         }
     }
 }
-
-/// A pointer whose parts different threads use.
-#[derive(Clone, Copy)]
-struct Shared(*mut u8);
-
-// SAFETY: whoever dereferences it keeps the threads' parts apart.
-unsafe impl Sync for Shared {}

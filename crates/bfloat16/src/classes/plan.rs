@@ -1,6 +1,7 @@
 use super::finish::{LANES, RowState, Sharing, Summing};
 use crate::matmul::RowCopy;
 use crate::product::{Finish, PackedColumns, Product, Surface};
+use crate::shared::Shared;
 use std::ops::Range;
 use std::sync::Arc;
 use vedette_runtime::ThreadPool;
@@ -220,10 +221,3 @@ impl ClassesPlan {
         unsafe { product.run(0..1, 0..columns.panels().len()) };
     }
 }
-
-/// A pointer whose parts different threads use.
-#[derive(Clone, Copy)]
-struct Shared(*mut u8);
-
-// SAFETY: whoever dereferences it keeps the threads' parts apart.
-unsafe impl Sync for Shared {}

@@ -3,6 +3,7 @@
 use super::plan::Arguments;
 use crate::matmul::RowCopy;
 use crate::product::{ColumnLayout, Product, Surface};
+use crate::shared::Shared;
 use vedette_runtime::ThreadPool;
 use vedette_tensor::conv::Windows;
 use vedette_tensor::matmul::{Epilogue, Grid};
@@ -143,8 +144,3 @@ impl Pointwise {
         }
     }
 }
-
-struct Shared(*mut u8);
-
-// SAFETY: every part has a copy of its own; the weights are only read.
-unsafe impl Sync for Shared {}

@@ -7,6 +7,7 @@ use super::interleave::interleave;
 use super::plan::Arguments;
 use super::weights::padded_channels;
 use crate::product::{ColumnLayout, Product, Surface};
+use crate::shared::Shared;
 use std::ops::Range;
 use vedette_runtime::ThreadPool;
 use vedette_simd::{Isa, bf16_bits, round_to_bf16};
@@ -307,8 +308,3 @@ impl Strips {
         }
     }
 }
-
-struct Shared(*mut u8);
-
-// SAFETY: every part has a strip of its own; the weights are only read.
-unsafe impl Sync for Shared {}

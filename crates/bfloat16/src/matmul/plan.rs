@@ -1,5 +1,6 @@
 use super::rows::RowCopy;
 use crate::product::{ColumnLayout, PackedColumns, Product, Surface};
+use crate::shared::Shared;
 use std::sync::Arc;
 use vedette_runtime::ThreadPool;
 use vedette_simd::Isa;
@@ -255,10 +256,3 @@ impl MatMulPlan {
         });
     }
 }
-
-/// A pointer whose parts different threads use.
-#[derive(Clone, Copy)]
-struct Shared(*mut u8);
-
-// SAFETY: whoever dereferences it keeps the threads' parts apart.
-unsafe impl Sync for Shared {}
