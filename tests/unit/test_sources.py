@@ -73,6 +73,9 @@ def test_images_come_in_natural_order_and_corrupt_ones_are_counted(tmp_path: Pat
     assert [int(frame.rgb()[0, 0, 0]) for frame in frames] == [1, 9, 10]
     assert [(frame.index, frame.position_s) for frame in frames] == [(0, 0.0), (2, 4.0), (3, 6.0)]
     assert source.dropped == {"corrupt": 1}
+    ((kind, detail),) = source.take_reports()
+    assert kind == "corrupt"
+    assert "frame-5.png" in detail
     assert [frame.name for frame in all_frames(Images([str(tmp_path / "frame-?.png")]))] == [
         "frame-1.png",
         "frame-9.png",

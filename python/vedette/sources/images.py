@@ -32,7 +32,7 @@ def natural_order(path: Path) -> tuple[tuple[int, int | str], ...]:
 
 
 class Images(Source):
-    """Image files in the order given; those that cannot be read are counted as ``corrupt`` and passed over.
+    """Image files in the order given; those that cannot be read are told of and counted: ``corrupt``.
 
     Parameters
     ----------
@@ -89,8 +89,9 @@ class Images(Source):
         self._index += 1
         try:
             pixels = image.load(path)
-        except ImageError:
+        except ImageError as error:
             self.count_dropped("corrupt")
+            self.report("corrupt", str(error))
             return None
         position = None if self._interval_s is None else number * self._interval_s
         return Frame((pixels,), "rgb", number, time.time(), position, path.name)

@@ -316,16 +316,14 @@ class Watcher:
                 with self.clock.stage("capture"):
                     frame = watched.source.read(_WAIT_S)
             except SourceEnded:
+                self._tell_reports(watched)
                 return
             except SourceError as error:
                 if not error.temporary:
                     raise
                 self._open_again(watched, error)
                 continue
-            for kind, detail in watched.source.take_reports():
-                health.state = {"lost": "lost", "back": "watching"}.get(kind, health.state)
-                health.reopened += kind == "back"
-                self._note(watched, kind, detail)
+            self._tell_reports(watched)
             if self._paused:
                 continue
             if frame is None:
@@ -335,6 +333,13 @@ class Watcher:
             health.seen += 1
             health.last_frame = time.monotonic()
             self._look(watched, frame)
+
+    def _tell_reports(self, watched: _Watched) -> None:
+        health = watched.health
+        for kind, detail in watched.source.take_reports():
+            health.state = {"lost": "lost", "back": "watching"}.get(kind, health.state)
+            health.reopened += kind == "back"
+            self._note(watched, kind, detail)
 
     def _await_look(self, watched: _Watched) -> bool:
         return watched.looks.await_next(self.governor.step.rate, self._is_over)
