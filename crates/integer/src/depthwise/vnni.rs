@@ -2,6 +2,7 @@
 
 use super::{CHANNELS, DepthwisePlan, Lines, Unit};
 use crate::conv::ConvArguments;
+use crate::epilogue::quarters::Quarters;
 use std::arch::x86_64::*;
 
 /// Vectors of output pixels whose columns are interleaved together, so that they stay in L1.
@@ -64,52 +65,107 @@ pub(super) unsafe fn run(plan: &DepthwisePlan, arguments: &ConvArguments, unit: 
             interleave(plan, unit, &rows, pixel, vectors, scratch);
             for line in 0..unit.lines {
                 let weights = weights_of(plan, unit.channel / CHANNELS, line, room.cast());
-                for start in (0..vectors).step_by(VECTORS) {
-                    let count = VECTORS.min(vectors - start);
-                    multiply(plan, unit, weights, (scratch, start, count), sums);
-                    finish(plan, arguments, unit, (unit.line + line, pixel + start * pixels, count), sums);
+                let place = (unit.line + line, pixel, vectors);
+                match &plan.quarters {
+                    Some(quarters) => {
+                        let out = arguments.out.wrapping_add(plan.output_at(unit, place.0, pixel));
+                        to_bytes(plan, quarters, unit, weights, scratch, (pixel, vectors), out);
+                    }
+                    None => to_sums(plan, arguments, unit, weights, scratch, place, sums),
                 }
             }
         }
     }
 }
 
-/// Finishes the sums of `count` vectors of pixels from `pixel` of a line on.
+/// Writes outputs that are bytes of `vectors` vectors of pixels from `pixel` of a line on: sums never leave registers.
 ///
 /// # Safety
-/// As for [`run`]; the sums are there.
-unsafe fn finish(
+/// As for [`run`]; the columns are interleaved; `out` is where the first pixel goes.
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+unsafe fn to_bytes(
+    plan: &DepthwisePlan,
+    quarters: &Quarters,
+    unit: &Unit,
+    weights: *const i8,
+    columns: *const u8,
+    (pixel, vectors): (usize, usize),
+    out: *mut u8,
+) {
+    let (width, pixels) = (&plan.axes[2], plan.weights.pixels());
+    let block = unit.channel / CHANNELS;
+    let stride = pixels * plan.channels;
+    let each = if pixels == 1 { unit.count } else { stride };
+    // The last vector may have fewer pixels.
+    let last = (width.output - pixel - (vectors - 1) * pixels).min(pixels) * (each / pixels);
+    let quads = plan.weights.quads();
+    let first = plan.weights.first_sums(block);
+    let step = width.stride * pixels * quads * QUAD;
+    let (places, to) = ((block, vectors), (out, stride));
+    // SAFETY: as granted by the caller; weights and first sums are those of the block.
+    unsafe {
+        let vector = |at: *const u8, i: usize| _mm512_load_si512(at.add(i * CHANNELS).cast());
+        let first: [__m512i; 4] = std::array::from_fn(|i| vector(first.cast(), i));
+        if (quads, width.kernel) == (1, 3) {
+            let weights: [[__m512i; 4]; 3] =
+                std::array::from_fn(|tap| std::array::from_fn(|i| vector(weights.add(tap * QUAD).cast(), i)));
+            let tap_step = width.dilation * QUAD;
+            quarters.write(&plan.epilogue, places, (each, last), to, |row| {
+                let (at, mut sums) = (columns.add(row * step), first);
+                for (tap, weights) in weights.iter().enumerate() {
+                    for (i, sum) in sums.iter_mut().enumerate() {
+                        *sum = _mm512_dpbusd_epi32(*sum, vector(at.add(tap * tap_step), i), weights[i]);
+                    }
+                }
+                sums
+            });
+            return;
+        }
+        quarters.write(&plan.epilogue, places, (each, last), to, |row| {
+            let (at, mut sums) = (columns.add(row * step), first);
+            for tap in 0..width.kernel {
+                for quad in 0..quads {
+                    let at = at.add((tap * width.dilation * quads + quad) * QUAD);
+                    let weights = weights.add((tap * quads + quad) * QUAD).cast();
+                    for (i, sum) in sums.iter_mut().enumerate() {
+                        *sum = _mm512_dpbusd_epi32(*sum, vector(at, i), vector(weights, i));
+                    }
+                }
+            }
+            sums
+        });
+    }
+}
+
+/// Computes other outputs of `vectors` vectors of pixels from `pixel` of a line on, through sums in memory.
+///
+/// # Safety
+/// As for [`run`]; the columns are interleaved; there is room for the sums of [`VECTORS`].
+unsafe fn to_sums(
     plan: &DepthwisePlan,
     arguments: &ConvArguments,
     unit: &Unit,
-    (line, pixel, count): (usize, usize, usize),
+    weights: *const i8,
+    columns: *const u8,
+    (line, pixel, vectors): (usize, usize, usize),
     sums: *mut i32,
 ) {
     let pixels = plan.weights.pixels();
-    let left = plan.axes[2].output - pixel;
-    // SAFETY: as granted by the caller.
-    unsafe {
-        let Some(quarters) = &plan.quarters else {
+    for start in (0..vectors).step_by(VECTORS) {
+        let count = VECTORS.min(vectors - start);
+        let pixel = pixel + start * pixels;
+        // SAFETY: as granted by the caller.
+        unsafe {
+            multiply(plan, unit, weights, (columns, start, count), sums);
             reorder(sums, count);
             if pixels == 1 {
                 plan.finish(arguments, unit, (line, pixel, count), sums);
-                return;
+                continue;
             }
-            for i in 0..left.min(count * pixels) {
+            for i in 0..(plan.axes[2].output - pixel).min(count * pixels) {
                 let sums = sums.add(i / pixels * CHANNELS + i % pixels * plan.channels);
                 plan.finish(arguments, unit, (line, pixel + i, 1), sums);
             }
-            return;
-        };
-        let out = arguments.out.wrapping_add(plan.output_at(unit, line, pixel));
-        let (block, stride) = (unit.channel / CHANNELS, pixels * plan.channels);
-        let whole = count.min(left / pixels);
-        let width = if pixels == 1 { unit.count } else { stride };
-        quarters.run(&plan.epilogue, (block, width), (sums, whole), (out, stride));
-        if whole < count {
-            let rest = (left - whole * pixels) * plan.channels;
-            let (sums, out) = (sums.add(whole * CHANNELS), out.wrapping_add(whole * stride));
-            quarters.run(&plan.epilogue, (block, rest), (sums, 1), (out, stride));
         }
     }
 }
@@ -149,7 +205,7 @@ unsafe fn interleave(
     to: *mut u8,
 ) {
     let width = &plan.axes[2];
-    let pixels = plan.weights.pixels() as isize;
+    let (pixels, count) = (plan.weights.pixels() as isize, columns(plan, vectors) as isize);
     let zero = _mm512_set1_epi8(plan.zero_point as i8);
     let first = (pixel * width.stride) as isize - width.pad_begin as isize;
     let quads = plan.weights.quads();
@@ -158,35 +214,45 @@ unsafe fn interleave(
         lanes => (1 << lanes) - 1,
     };
     let all = lanes_below(pixels);
+    // Columns whose pixels all exist, and what the others have of them.
+    let begin = (-first).clamp(0, count);
+    let end = (width.input as isize - pixels + 1 - first).clamp(begin, count);
+    let lanes_at = |x: isize| {
+        let (begin, end) = ((-x).max(0), (width.input as isize - x).min(pixels));
+        if begin < end { lanes_below(end) & !lanes_below(begin) } else { 0 }
+    };
+    let outside = [zero; 1];
     for (quad, rows) in rows.chunks_exact(4).enumerate() {
-        for column in 0..columns(plan, vectors) {
-            let x = first + column as isize;
-            let (begin, end) = ((-x).max(0), (width.input as isize - x).min(pixels));
-            let inside = begin < end;
-            let lanes = match (begin, end) {
-                (0, end) if end == pixels => all,
-                _ if inside => lanes_below(end) & !lanes_below(begin),
-                _ => 0,
-            };
+        let to = to.wrapping_add(quad * QUAD);
+        // Lines outside are read as one vector of zeros again and again.
+        let line = |i: usize| match rows[i].is_null() {
+            true => (outside.as_ptr().cast::<u8>(), 0),
+            false => (rows[i], plan.x[3]),
+        };
+        let lines: [(*const u8, isize); 4] = std::array::from_fn(line);
+        let column = |column: isize, lanes: u64| {
+            let x = first + column;
             // SAFETY: of the input only channels of pixels that exist are read; a column of the scratch memory.
             unsafe {
-                let load = |row: *const u8| {
-                    if inside && !row.is_null() {
-                        _mm512_mask_loadu_epi8(zero, lanes, row.wrapping_offset(x * plan.x[3]).cast())
-                    } else {
-                        zero
-                    }
+                let load = |(at, step): (*const u8, isize)| {
+                    _mm512_mask_loadu_epi8(zero, lanes, at.wrapping_offset(x * step).cast())
                 };
-                let [a, b, c, d] = [load(rows[0]), load(rows[1]), load(rows[2]), load(rows[3])];
+                let [a, b, c, d] = lines.map(load);
                 // Of each quarter with channels 0..16, bytes ab of channels 0..8 and 8..16, then abcd of four.
                 let (ab_low, ab_high) = (_mm512_unpacklo_epi8(a, b), _mm512_unpackhi_epi8(a, b));
                 let (cd_low, cd_high) = (_mm512_unpacklo_epi8(c, d), _mm512_unpackhi_epi8(c, d));
-                let to = to.add((column * quads + quad) * QUAD).cast::<__m512i>();
+                let to = to.add(column as usize * quads * QUAD).cast::<__m512i>();
                 _mm512_store_si512(to, _mm512_unpacklo_epi16(ab_low, cd_low));
                 _mm512_store_si512(to.add(1), _mm512_unpackhi_epi16(ab_low, cd_low));
                 _mm512_store_si512(to.add(2), _mm512_unpacklo_epi16(ab_high, cd_high));
                 _mm512_store_si512(to.add(3), _mm512_unpackhi_epi16(ab_high, cd_high));
             }
+        };
+        for at in (0..begin).chain(end..count) {
+            column(at, lanes_at(first + at));
+        }
+        for at in begin..end {
+            column(at, all);
         }
     }
 }

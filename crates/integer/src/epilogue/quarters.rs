@@ -12,6 +12,8 @@ const CHANNELS: usize = 64;
 pub(crate) struct Quarters {
     /// For every block of channels the multipliers, then the biases.
     parameters: AlignedBuffer,
+    /// Whether results fit an i32 before they are bounded.
+    bounded: bool,
 }
 
 impl Quarters {
@@ -31,34 +33,40 @@ impl Quarters {
                 to.copy_from_slice(&unsafe { from.add(channel).read() }.to_ne_bytes());
             }
         }
-        Some(Quarters { parameters })
+        Some(Quarters { parameters, bounded: epilogue.bounded })
     }
 
-    /// Writes the outputs of `rows` rows of [`CHANNELS`] sums of a block of channels.
+    /// Writes rows of outputs of a block of channels whose sums `sums` gives; `count` bytes of each, `last` of the last.
     ///
     /// # Safety
-    /// The CPU has AVX-512 F, BW, DQ and VL; the epilogue is the one these parameters were made of; the sums are
-    /// readable and aligned to 64 bytes; `count` bytes are writable at every `stride` from `out` on.
-    pub(crate) unsafe fn run(
+    /// The CPU has AVX-512 F, BW, DQ and VL, and what `sums` needs; the epilogue is the one these parameters were made of;
+    /// as many bytes are writable at every `stride` from `out` on.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+    pub(crate) unsafe fn write(
         &self,
         epilogue: &Epilogue,
-        (block, count): (usize, usize),
-        (sums, rows): (*const i32, usize),
+        (block, rows): (usize, usize),
+        (count, last): (usize, usize),
         (out, stride): (*mut u8, usize),
+        sums: impl Fn(usize) -> [__m512i; 4],
     ) {
         let Target::Bytes(bytes) = &epilogue.target else { return };
         let parameters = self.parameters.as_ptr().cast::<f32>().wrapping_add(block * 2 * CHANNELS);
+        // Packing has these bounds by itself.
+        let plain = (bytes.zero_point, bytes.low, bytes.high) == (0, 0, 255);
+        let (counts, to) = ((rows, count, last), (out, stride));
         // SAFETY: as granted by the caller.
         unsafe {
-            if epilogue.bounded {
-                to_bytes::<true>(bytes, parameters, count, (sums, rows), (out, stride));
-            } else {
-                to_bytes::<false>(bytes, parameters, count, (sums, rows), (out, stride));
+            match (self.bounded, plain) {
+                (true, true) => to_bytes::<true, true>(bytes, parameters, counts, to, sums),
+                (true, false) => to_bytes::<true, false>(bytes, parameters, counts, to, sums),
+                (false, _) => to_bytes::<false, false>(bytes, parameters, counts, to, sums),
             }
             if let Some(table) = &bytes.table {
                 for row in 0..rows {
                     let out = out.add(row * stride);
-                    table.apply(out, out, count);
+                    table.apply(out, out, if row + 1 < rows { count } else { last });
                 }
             }
         }
@@ -66,16 +74,16 @@ impl Quarters {
 }
 
 /// # Safety
-/// As for [`Quarters::run`].
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
-unsafe fn to_bytes<const BOUNDED: bool>(
+/// As for [`Quarters::write`].
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+unsafe fn to_bytes<const BOUNDED: bool, const PLAIN: bool>(
     bytes: &Bytes,
     parameters: *const f32,
-    count: usize,
-    (sums, rows): (*const i32, usize),
+    (rows, count, last): (usize, usize, usize),
     (out, stride): (*mut u8, usize),
+    sums: impl Fn(usize) -> [__m512i; 4],
 ) {
-    let lanes = if count == CHANNELS { u64::MAX } else { (1 << count) - 1 };
     // SAFETY: parameters of a whole block; the rest is granted by the caller.
     unsafe {
         let multiplier: [__m512; 4] = std::array::from_fn(|i| _mm512_load_ps(parameters.add(i * 16)));
@@ -84,9 +92,9 @@ unsafe fn to_bytes<const BOUNDED: bool>(
         let zero = _mm512_set1_epi16(i16::from(bytes.zero_point));
         let (low, high) = (_mm512_set1_epi8(bytes.low as i8), _mm512_set1_epi8(bytes.high as i8));
         for row in 0..rows {
-            let sums = sums.add(row * CHANNELS);
+            let sums = sums(row);
             let part = |i: usize| {
-                let sum = _mm512_cvtepi32_ps(_mm512_load_si512(sums.add(i * 16).cast()));
+                let sum = _mm512_cvtepi32_ps(sums[i]);
                 let f = _mm512_add_ps(_mm512_mul_ps(sum, multiplier[i]), bias[i]);
                 let mut v = _mm512_mul_ps(f, inverse);
                 if !BOUNDED {
@@ -96,11 +104,21 @@ unsafe fn to_bytes<const BOUNDED: bool>(
                 }
                 _mm512_cvtps_epi32(v)
             };
-            let first = _mm512_adds_epi16(_mm512_packs_epi32(part(0), part(1)), zero);
-            let second = _mm512_adds_epi16(_mm512_packs_epi32(part(2), part(3)), zero);
-            let packed = _mm512_packus_epi16(first, second);
-            let packed = _mm512_min_epu8(_mm512_max_epu8(packed, low), high);
-            _mm512_mask_storeu_epi8(out.add(row * stride).cast(), lanes, packed);
+            let (mut first, mut second) =
+                (_mm512_packs_epi32(part(0), part(1)), _mm512_packs_epi32(part(2), part(3)));
+            if !PLAIN {
+                first = _mm512_adds_epi16(first, zero);
+                second = _mm512_adds_epi16(second, zero);
+            }
+            let mut packed = _mm512_packus_epi16(first, second);
+            if !PLAIN {
+                packed = _mm512_min_epu8(_mm512_max_epu8(packed, low), high);
+            }
+            let out = out.add(row * stride);
+            match if row + 1 < rows { count } else { last } {
+                CHANNELS => _mm512_storeu_si512(out.cast(), packed),
+                count => _mm512_mask_storeu_epi8(out.cast(), (1 << count) - 1, packed),
+            }
         }
     }
 }
