@@ -19,6 +19,10 @@ pub trait Registers {
     /// # Safety
     /// A register's bytes must be writable.
     unsafe fn store(to: *mut u8, value: Self::V);
+    /// Sixteen bytes from as many places as there are lanes.
+    /// # Safety
+    /// They must be readable.
+    unsafe fn load_lanes(place: impl Fn(usize) -> *const u8) -> Self::V;
     /// Sixteen bytes in every lane.
     fn lanes(bytes: &[i8; 16]) -> Self::V;
     fn splat16(value: i16) -> Self::V;
@@ -29,6 +33,8 @@ pub trait Registers {
     fn shift16(a: Self::V, count: u32) -> Self::V;
     /// As [`shift16`](Self::shift16), of 32 bits.
     fn shift32(a: Self::V, count: u32) -> Self::V;
+    /// The high bits of products of 16 bits with 15 of them behind the point, rounded to the nearest.
+    fn multiply_high16(a: Self::V, b: Self::V) -> Self::V;
     /// Sums of two neighbouring products of 16 bits.
     fn madd(a: Self::V, b: Self::V) -> Self::V;
     /// Sums of two neighbouring products of an unsigned and a signed byte.
@@ -132,6 +138,14 @@ impl Registers for Avx2 {
         unsafe { _mm256_storeu_si256(to.cast(), value) }
     }
     #[inline(always)]
+    unsafe fn load_lanes(place: impl Fn(usize) -> *const u8) -> __m256i {
+        // SAFETY: as the caller grants.
+        unsafe {
+            let first = _mm256_castsi128_si256(_mm_loadu_si128(place(0).cast()));
+            _mm256_inserti128_si256::<1>(first, _mm_loadu_si128(place(1).cast()))
+        }
+    }
+    #[inline(always)]
     fn lanes(bytes: &[i8; 16]) -> __m256i {
         // SAFETY: 16 bytes are read.
         unsafe { _mm256_broadcastsi128_si256(_mm_loadu_si128(bytes.as_ptr().cast())) }
@@ -219,6 +233,7 @@ impl Registers for Avx2 {
         unpack_high64(a, b) = _mm256_unpackhi_epi64;
         add16(a, b) = _mm256_add_epi16;
         add32(a, b) = _mm256_add_epi32;
+        multiply_high16(a, b) = _mm256_mulhrs_epi16;
         madd(a, b) = _mm256_madd_epi16;
         maddubs(a, b) = _mm256_maddubs_epi16;
         unpack_low8(a, b) = _mm256_unpacklo_epi8;
@@ -248,6 +263,15 @@ impl Registers for Avx512 {
     unsafe fn store(to: *mut u8, value: __m512i) {
         // SAFETY: as the caller grants.
         unsafe { _mm512_storeu_si512(to.cast(), value) }
+    }
+    #[inline(always)]
+    unsafe fn load_lanes(place: impl Fn(usize) -> *const u8) -> __m512i {
+        // SAFETY: as the caller grants. Lanes are put in one by one, as that takes no shuffle where they come from memory.
+        unsafe {
+            let lanes = _mm512_castsi256_si512(<Avx2 as Registers>::load_lanes(&place));
+            let lanes = _mm512_inserti32x4::<2>(lanes, _mm_loadu_si128(place(2).cast()));
+            _mm512_inserti32x4::<3>(lanes, _mm_loadu_si128(place(3).cast()))
+        }
     }
     #[inline(always)]
     fn lanes(bytes: &[i8; 16]) -> __m512i {
@@ -345,6 +369,7 @@ impl Registers for Avx512 {
         unpack_high64(a, b) = _mm512_unpackhi_epi64;
         add16(a, b) = _mm512_add_epi16;
         add32(a, b) = _mm512_add_epi32;
+        multiply_high16(a, b) = _mm512_mulhrs_epi16;
         madd(a, b) = _mm512_madd_epi16;
         maddubs(a, b) = _mm512_maddubs_epi16;
         unpack_low8(a, b) = _mm512_unpacklo_epi8;

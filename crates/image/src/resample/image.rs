@@ -157,6 +157,7 @@ mod tests {
                 ([20, 90], [41, 33]),
                 ([9, 130], [9, 17]),
                 ([40, 333], [9, 37]),
+                ([40, 1333], [9, 75]),
                 ([64, 64], [64, 64]),
             ] {
                 let pixels = noise(input[0] * input[1] * channels);
@@ -217,7 +218,12 @@ mod tests {
 
     #[test]
     fn strides_of_every_kind_are_read_in_place() {
-        let (height, width) = (23, 40);
+        for width in [40, 700] {
+            reads_strides_in_place(23, width);
+        }
+    }
+
+    fn reads_strides_in_place(height: usize, width: usize) {
         let pixels = noise(height * width * 4);
         let pool = ThreadPool::new(1);
         let sampling = Sampling::new(Filter::Bilinear, true);

@@ -1,7 +1,9 @@
 //! The row kernels, each at the level asked for.
 
+use super::aligned::Aligned;
 use super::plan::{HorizontalPlan, RowWeights};
 use super::scalar;
+use std::ops::Range;
 use vedette_simd::{Isa, Level};
 
 #[cfg(target_arch = "x86_64")]
@@ -9,31 +11,32 @@ use super::x86;
 #[cfg(target_arch = "x86_64")]
 use vedette_simd::{Avx2, Avx512, call_avx2, call_avx512};
 
-/// The weighted sum of `rows` (an even number of them, the missing one repeated) for `out.len()` columns.
+/// The weighted sum of `rows` (an even number of them, the missing one repeated) for `out.len()` columns from `start` on.
 ///
 /// # Safety
-/// Each row must be readable for `out.len()` bytes.
-pub unsafe fn vertical(isa: Isa, rows: &[*const u8], weights: RowWeights<'_>, out: &mut [i16]) {
+/// Each row must be readable for these bytes.
+pub unsafe fn vertical(isa: Isa, rows: &[*const u8], weights: RowWeights<'_>, start: usize, out: &mut [i16]) {
     assert!(rows.len() == weights.single.len().next_multiple_of(2));
-    let (len, target) = (out.len(), out.as_mut_ptr());
-    // SAFETY: the level is there; rows and output are `len` long.
+    let columns = start..start + out.len();
+    let target = out.as_mut_ptr().wrapping_sub(start);
+    // SAFETY: the level is there; rows and output have the columns.
     let done = unsafe {
         match isa.level() {
             #[cfg(target_arch = "x86_64")]
             Level::Avx512 => call_avx512(
                 #[inline(always)]
-                || x86::vertical::<Avx512>(rows, weights, len, target),
+                || x86::vertical::<Avx512>(rows, weights, columns.clone(), target),
             ),
             #[cfg(target_arch = "x86_64")]
             Level::Avx2 => call_avx2(
                 #[inline(always)]
-                || x86::vertical::<Avx2>(rows, weights, len, target),
+                || x86::vertical::<Avx2>(rows, weights, columns.clone(), target),
             ),
-            _ => 0,
+            _ => start,
         }
     };
     // SAFETY: the columns lie in every row and in the output.
-    unsafe { scalar::vertical(rows, weights.single, weights.shift, done..len, target) }
+    unsafe { scalar::vertical(rows, weights.single, weights.shift, done..columns.end, target) }
 }
 
 /// Spreads `width` interleaved pixels over planes `stride` apart.
@@ -106,6 +109,71 @@ pub unsafe fn sparse(
     }
 }
 
+/// Rows that [`joint`] takes at once where pixels are so many bytes apart; one where it takes none.
+pub fn joint_rows(isa: Isa, plan: &HorizontalPlan, step: usize) -> usize {
+    match isa.level() {
+        _ if plan.identity || step < 3 => 1,
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx2 | Level::Avx512 => x86::joint::ROWS,
+        _ => 1,
+    }
+}
+
+/// Both passes for `rows` rows, at most [`joint_rows`], columns after columns. `vertical` makes some columns of a row of what
+/// lies between the passes; results are `pitch` apart from row to row, those of channel `c` at `out[planes[c]..]`.
+///
+/// # Panics
+/// Where results do not fit, or the level takes no rows.
+#[cfg(target_arch = "x86_64")]
+pub fn joint(
+    isa: Isa,
+    plan: &HorizontalPlan,
+    rows: usize,
+    columns: x86::joint::Columns,
+    vertical: impl Fn(Range<usize>, usize, &mut [i16]),
+    (combined, pairs): (&mut Aligned, &mut Aligned),
+    planes: [Option<usize>; 4],
+    (out, pitch): (&mut [i16], usize),
+) {
+    let at_once = joint_rows(isa, plan, columns.channels());
+    assert!(at_once > 1 && rows <= at_once && (3..=4).contains(&columns.channels()));
+    let combined = combined.grown(x86::joint::ROWS_ROOM).as_mut_ptr();
+    let mut make = |columns: Range<usize>| {
+        for row in 0..rows {
+            let place = combined.wrapping_add(x86::joint::row_place(row));
+            // SAFETY: there is room for so many columns of each row, which nothing else refers to meanwhile.
+            let out = unsafe { std::slice::from_raw_parts_mut(place, columns.len()) };
+            vertical(columns.clone(), row, out);
+        }
+    };
+    let planes = planes.map(|plane| {
+        plane.map(|plane| out[plane..][..(at_once - 1) * pitch + plan.padded_output()].as_mut_ptr())
+    });
+    let pairs = pairs.grown(x86::joint::pairs_room(&plan.pairs)).as_mut_ptr();
+    let places = x86::joint::Places { rows: combined, pairs, planes, pitch };
+    // SAFETY: the level is there, and so is the room everywhere.
+    unsafe {
+        match (isa.level(), columns.channels()) {
+            (Level::Avx512, 3) => call_avx512(
+                #[inline(always)]
+                || x86::joint::joint::<Avx512, 3, 1>(&plan.pairs, columns, places, &mut make),
+            ),
+            (Level::Avx512, _) => call_avx512(
+                #[inline(always)]
+                || x86::joint::joint::<Avx512, 4, 1>(&plan.pairs, columns, places, &mut make),
+            ),
+            (_, 3) => call_avx2(
+                #[inline(always)]
+                || x86::joint::joint::<Avx2, 3, 2>(&plan.pairs, columns, places, &mut make),
+            ),
+            _ => call_avx2(
+                #[inline(always)]
+                || x86::joint::joint::<Avx2, 4, 2>(&plan.pairs, columns, places, &mut make),
+            ),
+        }
+    }
+}
+
 /// The horizontal pass over one plane.
 pub fn horizontal(isa: Isa, plan: &HorizontalPlan, row: &[i16], out: &mut [i16]) {
     assert!(row.len() >= plan.padded_input && out.len() >= plan.padded_output());
@@ -141,15 +209,17 @@ pub fn interleave(isa: Isa, planes: &[i16], stride: usize, fraction: u32, channe
     let (source, target) = (planes.as_ptr(), out.as_mut_ptr());
     // SAFETY: the level is there, and the lengths were checked above.
     let done = unsafe {
-        match (isa.level() >= Level::Avx2, channels) {
+        match isa.level() {
             #[cfg(target_arch = "x86_64")]
-            (true, 1) => x86::interleave_avx2::<1>(source, stride, fraction, width, target),
+            Level::Avx512 => call_avx512(
+                #[inline(always)]
+                || x86::interleave::<Avx512>(channels, source, stride, fraction, width, target),
+            ),
             #[cfg(target_arch = "x86_64")]
-            (true, 2) => x86::interleave_avx2::<2>(source, stride, fraction, width, target),
-            #[cfg(target_arch = "x86_64")]
-            (true, 3) => x86::interleave_avx2::<3>(source, stride, fraction, width, target),
-            #[cfg(target_arch = "x86_64")]
-            (true, 4) => x86::interleave_avx2::<4>(source, stride, fraction, width, target),
+            Level::Avx2 => call_avx2(
+                #[inline(always)]
+                || x86::interleave::<Avx2>(channels, source, stride, fraction, width, target),
+            ),
             _ => 0,
         }
     };

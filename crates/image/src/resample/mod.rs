@@ -2,17 +2,28 @@
 //! preprocessing.
 //!
 //! Rows are combined first, straight from the caller's memory, because that pass streams through whole registers
-//! whatever the pixels look like; what is left of a row is then spread over planes and combined along the columns.
-//! Values between the passes carry [`Plan::fraction`] fraction bits. Every step is integer arithmetic, so every level
-//! and every split over threads gives the same bits.
+//! whatever the pixels look like; what is left of them is then combined along the columns, for several rows and all
+//! channels at once, or spread over planes and combined plane by plane. Values between the passes carry
+//! [`Plan::fraction`] fraction bits. Every step is integer arithmetic, so every level and every split over threads gives the
+//! same bits.
 
+mod aligned;
 mod cache;
 mod compact;
 mod float;
 mod image;
+#[cfg_attr(
+    not(target_arch = "x86_64"),
+    allow(unused, reason = "what vector levels take stands beside the oracle")
+)]
 mod kernels;
 mod layer;
 mod nearest;
+mod pass;
+#[cfg_attr(
+    not(target_arch = "x86_64"),
+    allow(dead_code, reason = "only vector levels take every form of the weights")
+)]
 mod plan;
 mod scalar;
 mod taps;
@@ -28,6 +39,7 @@ pub use taps::{Edge, Filter, Sampling, Taps};
 pub(crate) use kernels::interleave;
 
 use compact::Compact;
+use pass::{Pass, Scratch};
 use plan::{HorizontalPlan, VerticalPlan};
 use std::cell::RefCell;
 use std::ops::Range;
@@ -77,16 +89,6 @@ impl Plan {
     }
 }
 
-/// Memory a thread keeps from call to call.
-#[derive(Default)]
-struct Scratch {
-    combined: Vec<i16>,
-    split: Vec<i16>,
-    results: Vec<i16>,
-    rows: Vec<*const u8>,
-    staged: Vec<Vec<u8>>,
-}
-
 thread_local! {
     static SCRATCH: RefCell<Scratch> = RefCell::default();
 }
@@ -120,113 +122,29 @@ pub fn resample(
     SCRATCH.with_borrow_mut(|scratch| {
         let planes = layers.iter().map(Layer::planes_end).max().unwrap_or(0);
         let stride = layers.iter().map(|layer| layer.plan.horizontal.padded_output()).max().unwrap_or(0);
-        grow(&mut scratch.results, planes * stride);
+        let at_once = layers.iter().map(|layer| layer.rows_at_once(isa)).max().unwrap_or(1);
+        let pitch = planes * stride;
+        let width = layers.first().map_or(0, |layer| layer.plan.width());
+        scratch.results.grow(at_once * pitch);
         scratch.staged.resize_with(scratch.staged.len().max(layers.len()), Vec::new);
         let mut staged_end = [0; MAX_LAYERS];
-        for y in range {
+        for start in range.clone().step_by(at_once) {
+            let group = start..(start + at_once).min(range.end);
             for (index, layer) in layers.iter().enumerate() {
-                resample_layer(isa, layer, y, stride, scratch, index, &mut staged_end[index]);
+                let staged_end = &mut staged_end[index];
+                let mut pass = Pass { isa, layer, stride, pitch, at_once, index, staged_end };
+                if layer.rows_at_once(isa) > 1 {
+                    pass.joint(group.clone(), scratch);
+                } else {
+                    for y in group.clone() {
+                        pass.single(y, (y - start) * pitch, scratch);
+                    }
+                }
             }
-            let width = layers.first().map_or(0, |layer| layer.plan.width());
-            each(y, PlaneRows { data: &mut scratch.results[..planes * stride], stride, width });
+            let results = scratch.results.get(at_once * pitch);
+            for (y, data) in group.zip(results.chunks_exact_mut(pitch.max(1))) {
+                each(y, PlaneRows { data, stride, width });
+            }
         }
     });
-}
-
-fn grow<T: Default + Clone>(buffer: &mut Vec<T>, len: usize) {
-    if buffer.len() < len {
-        buffer.resize(len, T::default());
-    }
-}
-
-fn resample_layer(
-    isa: Isa,
-    layer: &Layer<'_>,
-    y: usize,
-    stride: usize,
-    scratch: &mut Scratch,
-    index: usize,
-    staged_end: &mut usize,
-) {
-    let plan = layer.plan;
-    #[cfg(target_arch = "x86_64")]
-    if let Some(sparse) = sparse(isa, layer, y) {
-        // SAFETY: the taps keep both pixels of each output within the rows.
-        unsafe { kernels::sparse(isa, sparse, &layer.planes, (&mut scratch.results, stride)) }
-        return;
-    }
-    let (start, count) = plan.vertical.rows(y);
-    let channels = layer.step;
-    let pixels = plan.samples();
-    // The last pixel may end before its step does.
-    let len = layer.row_len(pixels);
-    scratch.rows.clear();
-    if layer.staged || plan.compact.is_some() {
-        let held = plan.vertical.widest();
-        let pitch = len + compact::SLACK;
-        let ring = &mut scratch.staged[index];
-        grow(ring, held * pitch);
-        let ahead = plan.vertical.rows((y + 1).min(plan.height() - 1)).0 - start;
-        for row in start.max(*staged_end)..start + count {
-            let to = &mut ring[row % held * pitch..][..pitch];
-            match &plan.compact {
-                Some(compact) => {
-                    let ahead = (row + ahead).min(layer.frame.height() - 1);
-                    compact.gather(layer, row, ahead, to);
-                }
-                None => layer.frame.gather_row(row, plan.columns.start, &mut to[..len]),
-            }
-        }
-        *staged_end = start + count;
-        scratch.rows.extend((start..start + count).map(|row| ring[row % held * pitch..].as_ptr()));
-    } else {
-        let offset = plan.columns.start * channels;
-        scratch.rows.extend((start..start + count).map(|row| layer.frame.row_ptr(row).wrapping_add(offset)));
-    }
-    let first = scratch.rows[0];
-    scratch.rows.resize(count.next_multiple_of(2), first);
-    let padded = plan.horizontal.padded_input;
-    grow(&mut scratch.combined, padded.max(pixels) * channels);
-    // SAFETY: each row has the `len` bytes of the used columns, in the frame or staged.
-    unsafe {
-        kernels::vertical(isa, &scratch.rows, plan.vertical.weights(y), &mut scratch.combined[..len]);
-    }
-    let split = if channels == 1 {
-        &scratch.combined
-    } else {
-        grow(&mut scratch.split, channels * padded);
-        kernels::deinterleave(isa, &scratch.combined, channels, pixels, &mut scratch.split, padded);
-        &scratch.split
-    };
-    for (channel, plane) in layer.planes.iter().enumerate() {
-        if let Some(plane) = plane {
-            let row = &split[channel * padded..][..padded];
-            let out = &mut scratch.results[plane * stride..][..plan.horizontal.padded_output()];
-            kernels::horizontal(isa, &plan.horizontal, row, out);
-        }
-    }
-}
-
-/// What [`kernels::sparse`] takes, where a row of results is made of two pixels of two rows each.
-#[cfg(target_arch = "x86_64")]
-fn sparse<'a>(isa: Isa, layer: &Layer<'a>, y: usize) -> Option<x86::sparse::Sparse<'a>> {
-    let plan = layer.plan;
-    if layer.staged || plan.vertical.widest() > 2 || !kernels::takes_sparse(isa, layer.step) {
-        return None;
-    }
-    let (starts, horizontal) = plan.compact.as_ref()?.pairs()?;
-    let weights = plan.vertical.weights(y);
-    let rows = |y: usize| {
-        let (start, count) = plan.vertical.rows(y);
-        [start, start + count - 1].map(|row| layer.frame.row_ptr(row))
-    };
-    Some(x86::sparse::Sparse {
-        rows: rows(y),
-        readable: layer.row_len(layer.frame.width()),
-        next: rows((y + 1).min(plan.height() - 1)),
-        starts,
-        step: layer.step,
-        vertical: (*weights.bytes?.first()?, weights.shift),
-        horizontal,
-    })
 }

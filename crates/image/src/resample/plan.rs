@@ -28,7 +28,7 @@ pub struct VerticalPlan {
     offsets: Vec<u32>,
     weights: Vec<i16>,
     pairs: Vec<i32>,
-    bytes: Vec<[i16; 2]>,
+    bytes: Vec<[i32; 2]>,
     widest: usize,
     shift: u32,
     narrow: bool,
@@ -41,8 +41,9 @@ pub struct RowWeights<'a> {
     pub single: &'a [i16],
     /// Two neighbouring weights in a 32-bit lane, for `vpmaddwd`. A missing second has weight 0.
     pub pairs: &'a [i32],
-    /// The high bytes and the low bytes of two neighbouring weights, for `vpmaddubsw`, if the plan is narrow.
-    pub bytes: Option<&'a [[i16; 2]]>,
+    /// The high bytes and the low bytes of two neighbouring weights, twice each, for `vpmaddubsw`, if the plan is narrow:
+    /// 32 bits are spread over a register as they are loaded, 16 bits are not.
+    pub bytes: Option<&'a [[i32; 2]]>,
     /// How far sums are shifted to the right.
     pub shift: u32,
 }
@@ -87,8 +88,10 @@ impl VerticalPlan {
                         (next - std::mem::replace(&mut rounded, next)).min(127) as i16
                     });
                     let low = [0, 1].map(|i| two[i] - (high[i] << shift));
-                    let bytes = |parts: [i16; 2]| i16::from_le_bytes(parts.map(|part| part as i8 as u8));
-                    plan.bytes.push([bytes(high), bytes(low)]);
+                    plan.bytes.push([high, low].map(|[first, second]| {
+                        let [first, second] = [first as u8, second as u8];
+                        i32::from_le_bytes([first, second, first, second])
+                    }));
                 }
             }
         }
@@ -103,6 +106,14 @@ impl VerticalPlan {
     /// Most rows that make one output row.
     pub fn widest(&self) -> usize {
         self.widest
+    }
+
+    /// Most rows that so many neighbouring output rows are made of together.
+    pub fn span(&self, rows: usize) -> usize {
+        let start = |y: usize| self.starts[y];
+        let end = |y: usize| self.starts[y] + self.counts[y];
+        let last = |y: usize| (y + rows).min(self.len()) - 1;
+        (0..self.len()).map(|y| end(last(y)) - start(y)).max().unwrap_or(0) as usize
     }
 
     /// The first row and the number of rows that make output row `y`.
@@ -135,6 +146,8 @@ pub struct HorizontalPlan {
     pub plain: Vec<i16>,
     /// The same for the windowed kernel, where every group of outputs lies close enough together.
     pub windows: Option<Windows>,
+    /// The same for the kernel of several rows at once.
+    pub pairs: Pairs,
     /// Taps in a chunk: 4 or 8.
     pub chunk: usize,
     /// Chunks of each output.
@@ -159,6 +172,7 @@ impl HorizontalPlan {
             weights: vec![0; groups * GROUP * chunks * chunk],
             plain: vec![0; taps.len() * chunks * chunk],
             windows: None,
+            pairs: Pairs::new(taps, skip),
             chunk,
             chunks,
             output: taps.len(),
@@ -189,6 +203,50 @@ impl HorizontalPlan {
         let slot = order.iter().position(|&output| output == x % GROUP).unwrap_or(0);
         let chunk = (x / GROUP * (GROUP / 2) + slot / 2) * self.chunks + tap / self.chunk;
         (chunk * 2 + slot % 2) * self.chunk + tap % self.chunk
+    }
+}
+
+/// The horizontal pass over pairs of neighbouring samples.
+#[derive(Debug)]
+pub struct Pairs {
+    /// First pair of each output, padded to whole groups by repeating the last.
+    pub starts: Vec<usize>,
+    /// The two weights of each pair in 32 bits, `count` of them an output.
+    pub weights: Vec<i32>,
+    /// Pairs of each output.
+    pub count: usize,
+    /// Pairs that a group of outputs spans, at most.
+    pub span: usize,
+}
+
+impl Pairs {
+    fn new(taps: &Taps, skip: usize) -> Pairs {
+        let outputs: Vec<(usize, Vec<i16>)> = (0..taps.len())
+            .map(|x| {
+                let (start, mut weights) = taps.quantized(x, HORIZONTAL_BITS);
+                let start = start - skip;
+                if start % 2 == 1 {
+                    weights.insert(0, 0);
+                }
+                (start / 2, weights)
+            })
+            .collect();
+        let count = outputs.iter().map(|(_, weights)| weights.len().div_ceil(2)).max().unwrap_or(0);
+        let padded = taps.len().next_multiple_of(GROUP);
+        let mut pairs = Pairs { starts: Vec::new(), weights: vec![0; padded * count], count, span: 0 };
+        for (x, (start, weights)) in outputs.iter().enumerate() {
+            pairs.starts.push(*start);
+            for (pair, two) in pairs.weights[x * count..].iter_mut().zip(weights.chunks(2)) {
+                let second = two.get(1).copied().unwrap_or(0);
+                *pair = i32::from(two[0] as u16) | i32::from(second) << 16;
+            }
+        }
+        let last = pairs.starts.last().copied().unwrap_or(0);
+        pairs.starts.resize(padded, last);
+        let groups = pairs.starts.as_chunks::<GROUP>().0;
+        let span = groups.iter().map(|starts| starts[0].abs_diff(starts[GROUP - 1])).max();
+        pairs.span = span.unwrap_or(0) + count;
+        pairs
     }
 }
 

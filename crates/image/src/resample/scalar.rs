@@ -19,7 +19,7 @@ pub unsafe fn vertical(
             sum += i32::from(unsafe { *row.add(x) }) * i32::from(weight);
         }
         // SAFETY: the caller grants the column in the output.
-        unsafe { *out.add(x) = saturate(sum >> shift) }
+        unsafe { *out.wrapping_add(x) = saturate(sum >> shift) }
     }
 }
 

@@ -1,5 +1,6 @@
 //! The row kernels on AVX2 and AVX-512 registers.
 
+pub mod joint;
 pub mod sparse;
 mod vertical;
 
@@ -7,6 +8,7 @@ pub use vertical::vertical;
 
 use super::plan::{GROUP, HorizontalPlan, WINDOW_GROUP, Windows};
 use crate::interleaved::join_masks;
+use crate::registers::Registers;
 use std::arch::x86_64::*;
 
 /// Byte shuffles that bring the `i16` elements of a register of interleaved pixels to their plane:
@@ -132,46 +134,79 @@ pub unsafe fn deinterleave_avx512<const C: usize>(
     x
 }
 
-/// [`scalar::interleave`](super::scalar::interleave), 16 pixels at a time; returns how many pixels it did.
+/// [`scalar::interleave`](super::scalar::interleave), a register of bytes at a time; returns how many pixels it did.
 ///
 /// # Safety
-/// Needs AVX2; `planes` readable for `width` values at each stride, `out` writable for `C * width` bytes.
-#[target_feature(enable = "avx2")]
-pub unsafe fn interleave_avx2<const C: usize>(
+/// Reached at the level of `R`; `planes` readable for `width` values at each stride, `out` writable for `channels * width`
+/// bytes.
+#[inline(always)]
+pub unsafe fn interleave<R: Registers>(
+    channels: usize,
     planes: *const i16,
     stride: usize,
     fraction: u32,
     width: usize,
     out: *mut u8,
 ) -> usize {
-    let table = const { join_masks::<C>() };
-    let mut masks = [[_mm_setzero_si128(); C]; C];
-    for (masks, table) in masks.as_flattened_mut().iter_mut().zip(table.as_flattened()) {
-        // SAFETY: each mask is 16 bytes.
-        *masks = unsafe { _mm_loadu_si128(table.as_ptr().cast()) };
+    // SAFETY: as the caller grants.
+    unsafe {
+        match channels {
+            1 => interleave_channels::<R, 1>(planes, stride, fraction, width, out),
+            2 => interleave_channels::<R, 2>(planes, stride, fraction, width, out),
+            3 => interleave_channels::<R, 3>(planes, stride, fraction, width, out),
+            4 => interleave_channels::<R, 4>(planes, stride, fraction, width, out),
+            _ => 0,
+        }
     }
-    let count = _mm_cvtsi32_si128(fraction as i32);
-    let half = _mm256_set1_epi16(1 << (fraction - 1));
+}
+
+/// [`interleave`] for `C` channels.
+///
+/// # Safety
+/// As there.
+#[inline(always)]
+unsafe fn interleave_channels<R: Registers, const C: usize>(
+    planes: *const i16,
+    stride: usize,
+    fraction: u32,
+    width: usize,
+    out: *mut u8,
+) -> usize {
+    if width < R::BYTES {
+        return 0;
+    }
+    let masks = const { &join_masks::<C>() };
+    let shift = R::splat16(rounding_shift(fraction));
     let mut x = 0;
-    while x + 16 <= width {
-        let mut levels = [_mm_setzero_si128(); C];
+    while x < width {
+        // The last block overlaps the one before it.
+        x = x.min(width - R::BYTES);
+        let mut levels = [shift; C];
         for (plane, level) in levels.iter_mut().enumerate() {
-            // SAFETY: x + 16 <= width.
-            let values = unsafe { _mm256_loadu_si256(planes.add(plane * stride + x).cast()) };
-            let whole = _mm256_sra_epi16(_mm256_adds_epi16(values, half), count);
-            *level = _mm_packus_epi16(_mm256_castsi256_si128(whole), _mm256_extracti128_si256::<1>(whole));
+            // SAFETY: a register of pixels from x on lies within the width.
+            *level = unsafe {
+                let from = planes.add(plane * stride + x);
+                let (low, high) = (R::load(from.cast()), R::load(from.add(R::BYTES / 2).cast()));
+                R::narrow16(R::multiply_high16(low, shift), R::multiply_high16(high, shift))
+            };
         }
-        for register in 0..C {
-            let mut bytes = _mm_shuffle_epi8(levels[0], masks[register][0]);
+        let mut bytes = [shift; C];
+        for (register, bytes) in bytes.iter_mut().enumerate() {
+            *bytes = R::shuffle(levels[0], R::lanes(&masks[register][0]));
             for plane in 1..C {
-                bytes = _mm_or_si128(bytes, _mm_shuffle_epi8(levels[plane], masks[register][plane]));
+                *bytes = R::or(*bytes, R::shuffle(levels[plane], R::lanes(&masks[register][plane])));
             }
-            // SAFETY: 16 pixels from x on are 16 * C writable bytes.
-            unsafe { _mm_storeu_si128(out.add(x * C + 16 * register).cast(), bytes) }
         }
-        x += 16;
+        // SAFETY: as above.
+        unsafe { R::store_lanes(out.add(x * C), bytes) }
+        x += R::BYTES;
     }
-    x
+    width
+}
+
+/// The factor that makes [`Registers::multiply_high16`] a shift to the right, rounded to the nearest.
+pub const fn rounding_shift(count: u32) -> i16 {
+    1 << (15 - count)
 }
 
 /// The horizontal pass over one plane, in groups of eight outputs.

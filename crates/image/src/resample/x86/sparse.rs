@@ -28,8 +28,8 @@ pub struct Sparse<'a> {
     pub starts: &'a [u32],
     /// Bytes from pixel to pixel.
     pub step: usize,
-    /// High and low bytes of the rows' weights, and how far their sums are shifted.
-    pub vertical: ([i16; 2], u32),
+    /// High and low bytes of the rows' weights, twice, and how far their sums are shifted.
+    pub vertical: ([i32; 2], u32),
     /// The weights of each output's two samples in 32 bits, padded to a whole register.
     pub horizontal: &'a [i32],
 }
@@ -99,7 +99,7 @@ unsafe fn block_of_two<R: Registers>(
 ) {
     let order = R::lanes(order);
     let (bytes, shift) = input.vertical;
-    let (high, low) = (R::splat16(bytes[0]), R::splat16(bytes[1]));
+    let (high, low) = (R::splat32(bytes[0]), R::splat32(bytes[1]));
     let half = R::splat16(1 << (shift - 1));
     // SAFETY: indices are a register, weights are padded to whole ones; the rest is the caller's promise.
     unsafe {
