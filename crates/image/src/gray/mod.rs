@@ -5,7 +5,9 @@ mod x86;
 
 use crate::{Frame, FrameMut, Sample};
 use vedette_runtime::ThreadPool;
-use vedette_simd::{Isa, Level};
+use vedette_simd::Isa;
+#[cfg(target_arch = "x86_64")]
+use vedette_simd::Level;
 
 /// Fixed-point weights: `(red * r + green * g + blue * b + half) >> shift`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

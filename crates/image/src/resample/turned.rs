@@ -60,6 +60,10 @@ struct Rectangle {
     height: usize,
     width: usize,
     /// Bytes from the first column on that belong to the row.
+    #[cfg_attr(
+        not(target_arch = "x86_64"),
+        allow(dead_code, reason = "only registers are wider than a pixel")
+    )]
     left_in_row: usize,
 }
 
