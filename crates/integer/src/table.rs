@@ -7,16 +7,29 @@ use vedette_simd::Isa;
 pub(crate) struct Table {
     values: [u8; 256],
     run: LookupFn,
+    #[cfg(target_arch = "x86_64")]
+    in_registers: bool,
 }
 
 impl Table {
     pub(crate) fn new(isa: Isa, values: [u8; 256]) -> Table {
-        Table { values, run: kernel_of(isa) }
+        Table {
+            values,
+            run: kernel_of(isa),
+            #[cfg(target_arch = "x86_64")]
+            in_registers: x86::fits_registers(isa),
+        }
     }
 
     /// The values.
     pub(crate) fn values(&self) -> &[u8; 256] {
         &self.values
+    }
+
+    /// Whether the level looks up in registers.
+    #[cfg(target_arch = "x86_64")]
+    pub(crate) fn fits_registers(&self) -> bool {
+        self.in_registers
     }
 
     /// `to[i] = table[x[i]]`
@@ -43,11 +56,10 @@ type LookupFn = unsafe fn(&[u8; 256], *const u8, *mut u8, usize);
 fn kernel_of(isa: Isa) -> LookupFn {
     #[cfg(target_arch = "x86_64")]
     {
-        use vedette_simd::{Level, features};
-        if isa.level() == Level::Avx512 && features().avx512_vbmi {
+        if x86::fits_registers(isa) {
             return x86::lookup_vbmi;
         }
-        if isa.level() >= Level::Avx2 {
+        if isa.level() >= vedette_simd::Level::Avx2 {
             return x86::lookup_avx2;
         }
     }
@@ -65,31 +77,76 @@ unsafe fn scalar(table: &[u8; 256], x: *const u8, to: *mut u8, n: usize) {
 }
 
 #[cfg(target_arch = "x86_64")]
-mod x86 {
+pub(crate) mod x86 {
+    use std::arch::asm;
     use std::arch::x86_64::*;
+    use vedette_simd::{Isa, Level, features};
+
+    /// Whether a level may use [`InRegisters`].
+    pub(super) fn fits_registers(isa: Isa) -> bool {
+        isa.level() == Level::Avx512 && features().avx512_vbmi
+    }
+
+    /// A table in four registers.
+    #[derive(Clone, Copy)]
+    pub(crate) struct InRegisters([__m512i; 4]);
+
+    impl InRegisters {
+        /// Loads the table.
+        ///
+        /// # Safety
+        /// The CPU has AVX-512 F.
+        #[inline]
+        #[target_feature(enable = "avx512f")]
+        pub(crate) unsafe fn load(table: &[u8; 256]) -> InRegisters {
+            // SAFETY: quarters of the table.
+            InRegisters(std::array::from_fn(|i| unsafe {
+                _mm512_loadu_si512(table.as_ptr().add(64 * i).cast())
+            }))
+        }
+
+        /// The table's values for 64 bytes.
+        ///
+        /// # Safety
+        /// The CPU has AVX-512 F, BW and VBMI.
+        #[inline]
+        #[target_feature(enable = "avx512f,avx512bw")]
+        pub(crate) unsafe fn take(&self, x: __m512i) -> __m512i {
+            // Seven bits choose within two quarters, the eighth which two. As an intrinsic the instruction could not be
+            // inlined into functions of CPUs that lack it.
+            let choose = |low: __m512i, high: __m512i| {
+                let mut chosen = x;
+                // SAFETY: the caller's CPU has the instruction, which touches registers only.
+                unsafe {
+                    asm!(
+                        "vpermi2b {chosen}, {low}, {high}",
+                        chosen = inout(zmm_reg) chosen, low = in(zmm_reg) low, high = in(zmm_reg) high,
+                        options(pure, nomem, nostack, preserves_flags),
+                    );
+                }
+                chosen
+            };
+            let InRegisters([a, b, c, d]) = *self;
+            _mm512_mask_blend_epi8(_mm512_movepi8_mask(x), choose(a, b), choose(c, d))
+        }
+    }
 
     /// # Safety
     /// As for the scalar form, on a CPU with AVX-512 VBMI.
-    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi")]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
     pub(super) unsafe fn lookup_vbmi(table: &[u8; 256], x: *const u8, to: *mut u8, n: usize) {
-        // SAFETY: quarters of the table; the masks keep to the n bytes.
+        // SAFETY: the masks keep to the n bytes; the CPU is the caller's promise.
         unsafe {
-            let quarter = |i: usize| _mm512_loadu_si512(table.as_ptr().add(64 * i).cast());
-            let (t0, t1, t2, t3) = (quarter(0), quarter(1), quarter(2), quarter(3));
-            // Seven bits choose within two quarters, the eighth which two.
-            let take = |x: __m512i| {
-                let (low, high) = (_mm512_permutex2var_epi8(t0, x, t1), _mm512_permutex2var_epi8(t2, x, t3));
-                _mm512_mask_blend_epi8(_mm512_movepi8_mask(x), low, high)
-            };
+            let table = InRegisters::load(table);
             let mut i = 0;
             while i + 64 <= n {
-                _mm512_storeu_si512(to.add(i).cast(), take(_mm512_loadu_si512(x.add(i).cast())));
+                _mm512_storeu_si512(to.add(i).cast(), table.take(_mm512_loadu_si512(x.add(i).cast())));
                 i += 64;
             }
             if i < n {
                 let mask = u64::MAX >> (64 - (n - i));
                 let x = _mm512_maskz_loadu_epi8(mask, x.add(i).cast());
-                _mm512_mask_storeu_epi8(to.add(i).cast(), mask, take(x));
+                _mm512_mask_storeu_epi8(to.add(i).cast(), mask, table.take(x));
             }
         }
     }

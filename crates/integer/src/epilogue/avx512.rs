@@ -1,6 +1,8 @@
 //! Sixteen sums a vector, four vectors at once where there are as many.
 
 use super::{BOUND, Bytes, Epilogue, SumBlock, Target};
+use crate::table::Table;
+use crate::table::x86::InRegisters;
 use std::arch::x86_64::*;
 
 const LANES: usize = 16;
@@ -14,14 +16,20 @@ pub(super) unsafe fn run(epilogue: &Epilogue, block: &SumBlock) {
     // SAFETY: as granted by the caller.
     unsafe {
         match (&epilogue.target, epilogue.residual.is_some()) {
-            (Target::Bytes(bytes), false) if epilogue.bounded => {
-                to_bytes::<false, true>(epilogue, bytes, block);
+            (Target::Bytes(bytes), residual) => {
+                let in_registers = bytes.table.as_ref().is_some_and(Table::fits_registers);
+                let run = match (residual, epilogue.bounded, in_registers) {
+                    (false, false, false) => to_bytes::<false, false, false>,
+                    (false, false, true) => to_bytes::<false, false, true>,
+                    (false, true, false) => to_bytes::<false, true, false>,
+                    (false, true, true) => to_bytes::<false, true, true>,
+                    (true, false, false) => to_bytes::<true, false, false>,
+                    (true, false, true) => to_bytes::<true, false, true>,
+                    (true, true, false) => to_bytes::<true, true, false>,
+                    (true, true, true) => to_bytes::<true, true, true>,
+                };
+                run(epilogue, bytes, block);
             }
-            (Target::Bytes(bytes), true) if epilogue.bounded => {
-                to_bytes::<true, true>(epilogue, bytes, block);
-            }
-            (Target::Bytes(bytes), false) => to_bytes::<false, false>(epilogue, bytes, block),
-            (Target::Bytes(bytes), true) => to_bytes::<true, false>(epilogue, bytes, block),
             (Target::Float { low, high, .. }, false) if is_narrow(block) => {
                 to_narrow_floats(epilogue, (*low, *high), block);
             }
@@ -60,10 +68,12 @@ fn lanes_of(columns: usize) -> __mmask16 {
     if columns >= LANES { !0 } else { (1 << columns) - 1 }
 }
 
+/// Outputs of 8 bits, looked up in registers where `TABLE`.
+///
 /// # Safety
-/// As for [`run`].
+/// As for [`run`], and where `TABLE` there is a table that fits registers.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
-unsafe fn to_bytes<const RESIDUAL: bool, const BOUNDED: bool>(
+unsafe fn to_bytes<const RESIDUAL: bool, const BOUNDED: bool, const TABLE: bool>(
     epilogue: &Epilogue,
     bytes: &Bytes,
     block: &SumBlock,
@@ -81,6 +91,10 @@ unsafe fn to_bytes<const RESIDUAL: bool, const BOUNDED: bool>(
     let clamps = (bytes.low, bytes.high) != (0, 255);
     // After packing, a 128-bit quarter holds four values of each of the four vectors.
     let order = _mm512_set_epi32(15, 11, 7, 3, 14, 10, 6, 2, 13, 9, 5, 1, 12, 8, 4, 0);
+    let none = [0; 256];
+    let values = bytes.table.as_ref().map_or(&none, Table::values);
+    // SAFETY: the CPU has AVX-512.
+    let table = unsafe { InRegisters::load(values) };
     let integers = |f: __m512| {
         let mut v = _mm512_mul_ps(f, inverse);
         if !BOUNDED {
@@ -114,12 +128,16 @@ unsafe fn to_bytes<const RESIDUAL: bool, const BOUNDED: bool>(
     let pack = |[a, b, c, d]: [__m512i; 4]| {
         let low_half = _mm512_adds_epi16(_mm512_packs_epi32(a, b), zero16);
         let high_half = _mm512_adds_epi16(_mm512_packs_epi32(c, d), zero16);
-        let packed = _mm512_permutexvar_epi32(order, _mm512_packus_epi16(low_half, high_half));
-        if !clamps {
-            return packed;
+        let mut packed = _mm512_permutexvar_epi32(order, _mm512_packus_epi16(low_half, high_half));
+        if clamps {
+            packed = _mm512_max_epu8(packed, _mm512_set1_epi8(low));
+            packed = _mm512_min_epu8(packed, _mm512_set1_epi8(high));
         }
-        let packed = _mm512_max_epu8(packed, _mm512_set1_epi8(low));
-        _mm512_min_epu8(packed, _mm512_set1_epi8(high))
+        if TABLE {
+            // SAFETY: the caller's CPU looks up in registers.
+            packed = unsafe { table.take(packed) };
+        }
+        packed
     };
     let zero = _mm512_setzero_si512();
     let out = |row: usize, column: usize| block.out.wrapping_add(row * block.out_stride + column);
@@ -175,7 +193,7 @@ unsafe fn to_bytes<const RESIDUAL: bool, const BOUNDED: bool>(
                 }
             }
         }
-        if let Some(table) = &bytes.table {
+        if !TABLE && let Some(table) = &bytes.table {
             if block.out_stride == block.columns {
                 table.apply(block.out, block.out, block.rows * block.columns);
             } else {

@@ -2,6 +2,8 @@
 //! `4 i..4 i + 4` of each sixteen. Packing them brings the channels in order, so nothing is permuted.
 
 use super::{BOUND, Bytes, Epilogue, Target, channel_at, interleaved_channel};
+use crate::table::Table;
+use crate::table::x86::InRegisters;
 use std::arch::x86_64::*;
 use vedette_memory::AlignedBuffer;
 
@@ -58,12 +60,15 @@ impl Quarters {
         let (counts, to) = ((rows, count, last), (out, stride));
         // SAFETY: as granted by the caller.
         unsafe {
-            match (self.bounded, plain) {
-                (true, true) => to_bytes::<true, true>(bytes, parameters, counts, to, sums),
-                (true, false) => to_bytes::<true, false>(bytes, parameters, counts, to, sums),
-                (false, _) => to_bytes::<false, false>(bytes, parameters, counts, to, sums),
+            let in_registers = bytes.table.as_ref().is_some_and(Table::fits_registers);
+            match (self.bounded, in_registers, plain) {
+                (true, false, true) => to_bytes::<true, false, true>(bytes, parameters, counts, to, sums),
+                (true, false, false) => to_bytes::<true, false, false>(bytes, parameters, counts, to, sums),
+                (true, true, _) => to_bytes::<true, true, false>(bytes, parameters, counts, to, sums),
+                (false, false, _) => to_bytes::<false, false, false>(bytes, parameters, counts, to, sums),
+                (false, true, _) => to_bytes::<false, true, false>(bytes, parameters, counts, to, sums),
             }
-            if let Some(table) = &bytes.table {
+            if !in_registers && let Some(table) = &bytes.table {
                 for row in 0..rows {
                     let out = out.add(row * stride);
                     table.apply(out, out, if row + 1 < rows { count } else { last });
@@ -73,11 +78,13 @@ impl Quarters {
     }
 }
 
+/// Outputs of 8 bits, looked up in registers where `TABLE`.
+///
 /// # Safety
-/// As for [`Quarters::write`].
+/// As for [`Quarters::write`], and where `TABLE` there is a table that fits registers.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-unsafe fn to_bytes<const BOUNDED: bool, const PLAIN: bool>(
+unsafe fn to_bytes<const BOUNDED: bool, const TABLE: bool, const PLAIN: bool>(
     bytes: &Bytes,
     parameters: *const f32,
     (rows, count, last): (usize, usize, usize),
@@ -91,6 +98,8 @@ unsafe fn to_bytes<const BOUNDED: bool, const PLAIN: bool>(
         let inverse = _mm512_set1_ps(bytes.inverse);
         let zero = _mm512_set1_epi16(i16::from(bytes.zero_point));
         let (low, high) = (_mm512_set1_epi8(bytes.low as i8), _mm512_set1_epi8(bytes.high as i8));
+        let none = [0; 256];
+        let table = InRegisters::load(bytes.table.as_ref().map_or(&none, Table::values));
         for row in 0..rows {
             let sums = sums(row);
             let part = |i: usize| {
@@ -113,6 +122,9 @@ unsafe fn to_bytes<const BOUNDED: bool, const PLAIN: bool>(
             let mut packed = _mm512_packus_epi16(first, second);
             if !PLAIN {
                 packed = _mm512_min_epu8(_mm512_max_epu8(packed, low), high);
+            }
+            if TABLE {
+                packed = table.take(packed);
             }
             let out = out.add(row * stride);
             match if row + 1 < rows { count } else { last } {
