@@ -120,6 +120,36 @@ def test_convolutions(attributes: dict[str, Any], channels: int) -> None:
     assert_near(found, reference)
 
 
+def test_what_is_only_read_rounded_is_written_rounded() -> None:
+    x = image(1, 3, 26, 40)
+
+    def outputs(*wanted: str) -> tuple[list[Array], int]:
+        net = Net(seed=5)
+        a = net.op("Relu", net.op("Conv", net.input("x", *x.shape), net.weights(48, 3, 3, 3), pads=[1] * 4))
+        b = net.op("Conv", a, net.weights(48, 48, 2, 2))
+        c = net.op("MaxPool", a, kernel_shape=[2, 2])
+        y = net.op("Conv", net.op("Concat", b, c, axis=1), net.weights(32, 96, 3, 3), strides=[2, 2])
+        names = {"a": a, "b": b, "c": c, "y": y}
+        graph = compile_graph(net.graph(*(names[name] for name in wanted)))
+        nodes = [
+            node.with_attributes(precision="bfloat16") if node.op == "Conv" else node for node in graph.nodes
+        ]
+        engine = NativeEngine.of(graph.with_nodes(nodes), 2)
+        found = engine.run([x])
+        return found, engine.memory()["arena"]
+
+    (y,), arena = outputs("y")
+    # As outputs of the graph they are float32, and everything that is read of them is rounded there.
+    (whole, *_), _ = outputs("y", "a", "b", "c")
+    np.testing.assert_array_equal(y, whole)
+    (with_a, _), _ = outputs("y", "a")
+    np.testing.assert_array_equal(y, with_a)
+    if has_units():
+        assert arena > 0
+        (_, plain) = outputs("y", "c")
+        assert arena < plain
+
+
 def test_transposed_convolution() -> None:
     x, w = image(1, 16, 7, 9), image(16, 12, 2, 2)
 

@@ -14,6 +14,7 @@ pub mod matmul;
 mod powers;
 mod product;
 mod shared;
+mod source;
 #[cfg(test)]
 mod test_data;
 

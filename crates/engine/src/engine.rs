@@ -53,6 +53,7 @@ pub struct Engine {
     last_readers: Vec<Option<usize>>,
     /// For every value the memory order its reader would like best.
     preferred_orders: Vec<Option<Vec<usize>>>,
+    rounded: Vec<bool>,
     settings: Settings,
     /// Held while planning.
     constants: Mutex<Constants>,
@@ -94,7 +95,18 @@ impl Engine {
         let constants = Mutex::new(Constants::new(&program, &live, constants));
         let preferred_orders = preferred_orders(&program, &live);
         let plans = Mutex::default();
-        Ok(Engine { program, operators, live, last_readers, preferred_orders, settings, constants, plans })
+        let rounded = rounded(&program, &operators, &live, settings.isa);
+        Ok(Engine {
+            program,
+            operators,
+            live,
+            last_readers,
+            preferred_orders,
+            rounded,
+            settings,
+            constants,
+            plans,
+        })
     }
 
     /// The program.
@@ -248,6 +260,7 @@ impl Engine {
             live: &self.live,
             last_readers: &self.last_readers,
             preferred_orders: &self.preferred_orders,
+            rounded: &self.rounded,
             settings: &self.settings,
         };
         Planner::new(parts, constants, state).plan()
@@ -352,4 +365,25 @@ fn preferred_orders(program: &Program, live: &[bool]) -> Vec<Option<Vec<usize>>>
         sorted.into_iter().eq(0..axes.len()).then_some(axes)
     };
     (0..program.values).map(order).collect()
+}
+
+/// The values that every reader rounds to bfloat16 before anything else.
+fn rounded(program: &Program, operators: &[Box<dyn Operator>], live: &[bool], isa: Isa) -> Vec<bool> {
+    let mut readers: Vec<SmallVec<[(usize, usize); 2]>> = vec![SmallVec::new(); program.values];
+    for (index, node) in program.nodes.iter().enumerate().filter(|(index, _)| live[*index]) {
+        let inputs = node.inputs.iter().enumerate().filter_map(|(position, id)| Some((position, (*id)?)));
+        inputs.for_each(|(position, id)| readers[id].push((index, position)));
+    }
+    program.outputs.iter().for_each(|output| readers[output.value].clear());
+    let mut rounded = vec![false; program.values];
+    // Backwards, as readers stand behind what they read.
+    for node in program.nodes.iter().rev() {
+        let Some(id) = node.outputs.first().copied().flatten() else { continue };
+        let rounds = |&(reader, position): &(usize, usize)| {
+            let output = program.nodes[reader].outputs.first().copied().flatten();
+            operators[reader].rounds_input(isa, position, output.is_some_and(|output| rounded[output]))
+        };
+        rounded[id] = !readers[id].is_empty() && readers[id].iter().all(rounds);
+    }
+    rounded
 }

@@ -158,6 +158,9 @@ pub struct PlanContext<'a> {
     /// The axes of output 0, slowest first, in the memory order its readers would like best. A wish that an operator
     /// may grant when it costs nothing.
     pub preferred_order: Option<&'a [usize]>,
+    /// Whether every reader of output 0 rounds it to bfloat16 before anything else, as
+    /// [`rounds_input`](Operator::rounds_input) says: it may be written so, with half the bytes and the same results.
+    pub rounded: bool,
     /// Bytes that one tensor may take.
     pub memory_limit: usize,
     /// Where the maps among the inputs are strips of rows: the rows of padding above and below them, in place of those
@@ -232,6 +235,12 @@ pub trait Operator: Send + Sync {
     /// context is that of whole maps.
     fn row_window(&self, _context: &PlanContext<'_>, _input: usize) -> Option<RowWindow> {
         None
+    }
+
+    /// Whether the operator rounds input `input` to bfloat16 before anything else, and takes it as bfloat16 too;
+    /// `rounded` is [`PlanContext::rounded`] of its own output.
+    fn rounds_input(&self, _isa: Isa, _input: usize, _rounded: bool) -> bool {
+        false
     }
 
     /// Constant inputs that the operator holds in a form of its own by now (packed weights), asked after `plan`.

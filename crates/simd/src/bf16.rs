@@ -39,12 +39,99 @@ pub unsafe fn round_to_bf16(isa: Isa, from: *const f32, n: usize, to: *mut u16) 
     }
 }
 
+/// Runs of values that lie apart.
+#[derive(Clone, Copy, Debug)]
+pub struct Runs {
+    /// How many.
+    pub count: usize,
+    /// Values of each.
+    pub len: usize,
+    /// Values from the beginning of one run to that of the next where they are read.
+    pub from_step: isize,
+    /// The same where they are written.
+    pub to_step: isize,
+}
+
+/// [`round_to_bf16`] of runs of values.
+///
+/// # Safety
+/// Every run is readable from `from` on and writable from `to` on.
+#[inline]
+pub unsafe fn round_runs_to_bf16(isa: Isa, from: *const f32, to: *mut u16, runs: Runs) {
+    #[cfg(target_arch = "x86_64")]
+    if isa.has_bf16() {
+        // SAFETY: as granted by the caller; the CPU has the level's instructions.
+        return unsafe { x86::round_runs(from, to, runs) };
+    }
+    for i in 0..runs.count as isize {
+        // SAFETY: run i.
+        unsafe { round_to_bf16(isa, from.offset(i * runs.from_step), runs.len, to.offset(i * runs.to_step)) };
+    }
+}
+
+/// Copies runs of values of two bytes.
+///
+/// # Safety
+/// Every run is readable from `from` on and writable from `to` on; those read and those written do not overlap.
+#[inline]
+pub unsafe fn copy_runs(isa: Isa, from: *const u16, to: *mut u16, runs: Runs) {
+    #[cfg(target_arch = "x86_64")]
+    if isa.has_bf16() && runs.len <= x86::FEW {
+        // SAFETY: as granted by the caller; the CPU has the level's instructions.
+        return unsafe { x86::copy_runs(from, to, runs) };
+    }
+    let _ = isa;
+    for i in 0..runs.count as isize {
+        // SAFETY: run i.
+        unsafe {
+            let (from, to) = (from.offset(i * runs.from_step), to.offset(i * runs.to_step));
+            to.copy_from_nonoverlapping(from, runs.len);
+        }
+    }
+}
+
 #[cfg(target_arch = "x86_64")]
 mod x86 {
+    use super::Runs;
     use std::arch::x86_64::*;
+
+    /// Values of a run that is copied sooner than a call of `memcpy` is made.
+    pub(super) const FEW: usize = 256;
+
+    /// # Safety
+    /// As for [`super::round_runs_to_bf16`], and the CPU has AVX-512 BF16.
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512bf16")]
+    pub(super) unsafe fn round_runs(from: *const f32, to: *mut u16, runs: Runs) {
+        for i in 0..runs.count as isize {
+            // SAFETY: run i.
+            unsafe { round(from.offset(i * runs.from_step), runs.len, to.offset(i * runs.to_step)) };
+        }
+    }
+
+    /// # Safety
+    /// As for [`super::copy_runs`], and the CPU has AVX-512 BF16.
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512bf16")]
+    pub(super) unsafe fn copy_runs(from: *const u16, to: *mut u16, runs: Runs) {
+        let whole = runs.len / 32 * 32;
+        let rest = ((1u64 << (runs.len - whole)) - 1) as __mmask32;
+        for i in 0..runs.count as isize {
+            // SAFETY: run i; masked values are neither read nor written.
+            unsafe {
+                let (from, to) = (from.offset(i * runs.from_step), to.offset(i * runs.to_step));
+                for at in (0..whole).step_by(32) {
+                    _mm512_storeu_si512(to.add(at).cast(), _mm512_loadu_si512(from.add(at).cast()));
+                }
+                if rest != 0 {
+                    let last = _mm512_maskz_loadu_epi16(rest, from.add(whole).cast());
+                    _mm512_mask_storeu_epi16(to.add(whole).cast(), rest, last);
+                }
+            }
+        }
+    }
 
     /// # Safety
     /// As for [`super::round_to_bf16`], and the CPU has AVX-512 BF16.
+    #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512bf16")]
     pub(super) unsafe fn round(from: *const f32, n: usize, to: *mut u16) {
         let mut i = 0;
@@ -106,6 +193,26 @@ mod tests {
                     assert_eq!(*y, nearest(*x), "{} {x:e}", isa.name());
                 }
                 assert_eq!(found[n], 7);
+            }
+        }
+    }
+
+    #[test]
+    fn runs_are_rounded_and_copied_and_nothing_between_them() {
+        let values: Vec<f32> = (0..4000).map(|i| i as f32 * 0.71 - 40.0).collect();
+        let words: Vec<u16> = values.iter().map(|&x| bf16_bits(x)).collect();
+        for isa in Isa::available() {
+            for len in [0, 1, 15, 16, 31, 32, 33, 48, 96, 300] {
+                let runs = Runs { count: 3, len, from_step: len as isize + 5, to_step: len as isize + 2 };
+                let mut found = [vec![3u16; 3 * (len + 2)], vec![3u16; 3 * (len + 2)]];
+                // SAFETY: room for three runs, on both sides.
+                unsafe {
+                    round_runs_to_bf16(isa, values.as_ptr(), found[0].as_mut_ptr(), runs);
+                    copy_runs(isa, words.as_ptr(), found[1].as_mut_ptr(), runs);
+                }
+                let expected: Vec<u16> =
+                    (0..3).flat_map(|i| [&words[i * (len + 5)..][..len], &[3, 3]].concat()).collect();
+                assert_eq!(found, [expected.clone(), expected], "{} {len}", isa.name());
             }
         }
     }

@@ -62,6 +62,8 @@ pub trait Simd: Copy + Send + Sync + 'static {
     fn scale_exp2(a: Self::V, n: Self::V) -> Self::V;
     /// Where `a < b` then `x` else `y` (NaN compares false).
     fn select_lt(a: Self::V, b: Self::V, x: Self::V, y: Self::V) -> Self::V;
+    /// Whether `a < b` in every lane (NaN compares false).
+    fn all_lt(a: Self::V, b: Self::V) -> bool;
     /// Sum of the lanes.
     fn sum(a: Self::V) -> f32;
     /// Largest lane.
@@ -172,6 +174,10 @@ impl Simd for Scalar {
     #[inline(always)]
     fn select_lt(a: Self::V, b: Self::V, x: Self::V, y: Self::V) -> Self::V {
         std::array::from_fn(|i| if a[i] < b[i] { x[i] } else { y[i] })
+    }
+    #[inline(always)]
+    fn all_lt(a: Self::V, b: Self::V) -> bool {
+        a.iter().zip(b).all(|(a, b)| *a < b)
     }
     #[inline(always)]
     fn sum(a: Self::V) -> f32 {

@@ -154,6 +154,11 @@ impl Simd for Avx2 {
         unsafe { _mm256_blendv_ps(y, x, _mm256_cmp_ps::<_CMP_LT_OQ>(a, b)) }
     }
     #[inline(always)]
+    fn all_lt(a: __m256, b: __m256) -> bool {
+        // SAFETY: see the impl.
+        unsafe { _mm256_movemask_ps(_mm256_cmp_ps::<_CMP_LT_OQ>(a, b)) == 0xff }
+    }
+    #[inline(always)]
     fn sum(a: __m256) -> f32 {
         // SAFETY: see the impl.
         unsafe {
@@ -286,6 +291,11 @@ impl Simd for Avx512 {
         unsafe { _mm512_mask_blend_ps(_mm512_cmp_ps_mask::<_CMP_LT_OQ>(a, b), y, x) }
     }
     #[inline(always)]
+    fn all_lt(a: __m512, b: __m512) -> bool {
+        // SAFETY: see the impl.
+        unsafe { _mm512_cmp_ps_mask::<_CMP_NLT_UQ>(a, b) == 0 }
+    }
+    #[inline(always)]
     fn sum(a: __m512) -> f32 {
         // SAFETY: see the impl.
         unsafe { _mm512_reduce_add_ps(a) }
@@ -331,6 +341,28 @@ mod tests {
         (0..10)
             .flat_map(|op| out.iter().skip(op).step_by(10).flatten().copied().collect::<Vec<_>>())
             .collect()
+    }
+
+    /// Whether all of some values are less than 3, lane by lane of the vectors that they fill.
+    #[inline(always)]
+    fn are_below<S: Simd>(x: &[f32; 16]) -> bool {
+        // SAFETY: 16 values, which whole vectors divide.
+        x.chunks(S::LANES).all(|x| S::all_lt(unsafe { S::load(x.as_ptr()) }, S::splat(3.0)))
+    }
+
+    #[test]
+    fn all_lanes_are_less_or_one_is_not() {
+        for isa in Isa::available() {
+            let mut x = [2.5f32; 16];
+            assert!(dispatch!(isa, S => are_below::<S>(&x)), "{}", isa.name());
+            for lane in 0..16 {
+                for other in [3.0, f32::NAN, f32::INFINITY] {
+                    x[lane] = other;
+                    assert!(!dispatch!(isa, S => are_below::<S>(&x)), "{} {lane} {other}", isa.name());
+                }
+                x[lane] = f32::NEG_INFINITY;
+            }
+        }
     }
 
     #[test]

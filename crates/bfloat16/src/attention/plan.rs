@@ -163,7 +163,7 @@ impl AttentionPlan {
         // The scale goes into the keys, with what makes powers of e powers of 2.
         let keys = Side::new(isa, &k, alpha * LOG2_E);
         let values = Side::new(isa, &v, 1.0);
-        let copy = RowCopy { isa, depth: q.columns, value_step: q.column_stride, len: keys.layout.run_len() };
+        let copy = RowCopy::new(isa, q.columns, q.column_stride, keys.layout.run_len());
         let chunks = q.rows.div_ceil(ROWS);
         let products = (q.columns + v.columns) as u64 / keys.layout.kernel().speed + EXPONENTIAL as u64;
         let work = (heads.len() * q.rows * k.columns) as u64 * products;

@@ -8,50 +8,55 @@ use vedette_simd::{Isa, Simd, dispatch};
 /// Lanes of the widest vector.
 pub(super) const LANES: usize = 16;
 
-/// Largest exponents, either way, that sums of powers of two are exact enough with.
-const FARTHEST: f32 = 100.0;
+/// Powers of two that all the powers passed over may be of the others together: less than the error of powers.
+const PASSED_OVER: f32 = -18.0;
 
-/// What the scores of a row have come to, column by column of a vector.
+/// What the scores of a row have come to.
 #[derive(Clone, Copy)]
 #[repr(C, align(64))]
 pub(super) struct RowState {
-    largest: [f32; LANES],
-    /// First column of the vector that the largest was found in.
-    holder: [f32; LANES],
+    /// Of the powers, lane by lane of a vector.
     sum: [f32; LANES],
-    /// What is subtracted from scores, in units of ln 2, before they become powers of two.
-    shift: f32,
+    largest: f32,
+    /// The first column with it.
+    class: usize,
 }
 
 impl RowState {
-    pub(super) fn new(shift: f32) -> RowState {
-        RowState { largest: [f32::NEG_INFINITY; LANES], holder: [0.0; LANES], sum: [0.0; LANES], shift }
-    }
+    pub(super) const EMPTY: RowState = RowState { sum: [0.0; LANES], largest: f32::NEG_INFINITY, class: 0 };
 
-    fn largest(&self) -> f32 {
-        self.largest.iter().copied().fold(f32::NEG_INFINITY, f32::max)
+    /// What is subtracted from scores, in units of ln 2, before they become powers of two.
+    #[inline(always)]
+    fn shift(&self) -> f32 {
+        if self.largest == f32::NEG_INFINITY { 0.0 } else { self.largest * LOG2_E }
     }
 
     fn total(&self) -> f32 {
         self.sum.iter().sum()
     }
 
-    /// A better shift, where this one was too far from the largest score.
-    pub(super) fn better_shift(&self) -> Option<f32> {
-        let largest = self.largest() * LOG2_E;
-        ((largest - self.shift).abs() > FARTHEST).then_some(largest)
-    }
-
     /// What powers of two are shifted by to be shares.
     pub(super) fn shift_of_shares(&self) -> f32 {
-        self.shift + self.total().log2()
+        self.shift() + self.total().log2()
     }
 
     /// The first column with the largest score, and its share.
     pub(super) fn best(&self) -> (usize, f32) {
-        let largest = self.largest();
-        let columns = (0..LANES).filter(|&i| self.largest[i] == largest).map(|i| self.holder[i] as usize + i);
-        (columns.min().unwrap_or(0), (largest * LOG2_E - self.shift).exp2() / self.total())
+        (self.class, (self.largest * LOG2_E - self.shift()).exp2() / self.total())
+    }
+
+    /// Takes note of scores, some of which are larger than any before, and brings the sum to the new largest.
+    #[cold]
+    #[inline(never)]
+    fn climb(&mut self, scores: &[f32], column: usize) {
+        let (none, before) = (self.largest == f32::NEG_INFINITY, self.shift());
+        for (i, &score) in scores.iter().enumerate() {
+            if score > self.largest {
+                (self.largest, self.class) = (score, column + i);
+            }
+        }
+        let factor = if none { 0.0 } else { (before - self.shift()).exp2() };
+        self.sum.iter_mut().for_each(|sum| *sum *= factor);
     }
 }
 
@@ -61,12 +66,23 @@ pub(super) struct Summing {
     pub rows: *mut RowState,
     /// Added to the sums of each column; of whole vectors, those behind the last column are minus infinity.
     pub bias: *const f32,
+    /// How far below the largest score powers are passed over.
+    pub reach: f32,
+}
+
+impl Summing {
+    /// How far below the largest of so many scores powers are passed over.
+    pub(super) fn reach(classes: usize) -> f32 {
+        ((classes as f32).log2() - PASSED_OVER) / LOG2_E
+    }
 }
 
 // SAFETY: the rows are those of one thread.
 unsafe impl Sync for Summing {}
 
 impl Finish for Summing {
+    type Output = f32;
+
     const WRITES: bool = false;
 
     #[inline(never)]
@@ -84,24 +100,25 @@ impl Summing {
         // SAFETY: the states of these rows; sums and biases are there for whole vectors.
         unsafe {
             for row in 0..block.rows {
-                let state = self.rows.add(block.row + row);
-                let shift = S::splat(-(*state).shift);
+                let state = &mut *self.rows.add(block.row + row);
+                let mut bound = S::splat(state.largest - self.reach);
                 let sums = block.sums.add(row * block.sums_stride);
-                for column in (0..block.columns).step_by(LANES) {
-                    for lane in (0..LANES).step_by(S::LANES) {
-                        let at = block.column + column + lane;
-                        let x = S::add(S::load(sums.add(column + lane)), S::load(self.bias.add(at)));
-                        let largest = (&raw mut (*state).largest).cast::<f32>().add(lane);
-                        let holder = (&raw mut (*state).holder).cast::<f32>().add(lane);
-                        let sum = (&raw mut (*state).sum).cast::<f32>().add(lane);
-                        let known = S::load(largest);
-                        let here = S::splat((at - lane) as f32);
-                        S::store(holder, S::select_lt(known, x, here, S::load(holder)));
-                        // The first operand is passed over where it is no number; its power is none either.
-                        S::store(largest, S::max(x, known));
-                        let power = exp2::<S>(S::mul_add(x, S::splat(LOG2_E), shift));
-                        S::store(sum, S::add(S::load(sum), power));
+                for column in (0..block.columns).step_by(S::LANES) {
+                    let at = block.column + column;
+                    let x = S::add(S::load(sums.add(column)), S::load(self.bias.add(at)));
+                    // Of thousands of classes most are far below the best. What is no number is not below.
+                    if S::all_lt(x, bound) {
+                        continue;
                     }
+                    if !S::all_lt(x, S::splat(state.largest)) {
+                        let mut scores = [0.0; LANES];
+                        S::store(scores.as_mut_ptr(), x);
+                        state.climb(&scores[..S::LANES], at);
+                        bound = S::splat(state.largest - self.reach);
+                    }
+                    let power = exp2::<S>(S::mul_add(x, S::splat(LOG2_E), S::splat(-state.shift())));
+                    let sum = state.sum.as_mut_ptr();
+                    S::store(sum, S::add(S::load(sum), power));
                 }
             }
         }
@@ -121,6 +138,8 @@ pub(super) struct Sharing {
 unsafe impl Sync for Sharing {}
 
 impl Finish for Sharing {
+    type Output = f32;
+
     const WRITES: bool = true;
 
     #[inline(never)]

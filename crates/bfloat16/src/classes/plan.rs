@@ -71,7 +71,7 @@ impl ClassesPlan {
         let rows: usize = shape[..outer].iter().product();
         let work = (rows * packed.columns() * depth) as u64 / packed.kernel().speed;
         Ok(ClassesPlan {
-            copy: RowCopy { isa: packed.isa(), depth, value_step: strides[outer], len: packed.run_len() },
+            copy: RowCopy::new(packed.isa(), depth, strides[outer], packed.run_len()),
             layout: RowLayout::new(&axes),
             rows,
             parts: parts_for(work, threads).min(rows.div_ceil(MULTIPLE).max(1)),
@@ -167,22 +167,11 @@ impl ClassesPlan {
             for (i, row) in rows.clone().enumerate() {
                 let at = self.layout.at(row / self.layout.width, row % self.layout.width);
                 self.copy.run(arguments.a.offset(at.input), 0, 1, copy.add(i * self.copy.len));
-                states.add(i).write(RowState::new(0.0));
+                states.add(i).write(RowState::EMPTY);
             }
-            let states = std::slice::from_raw_parts_mut(states, rows.len());
-            self.multiply(
-                copy,
-                rows.len(),
-                std::ptr::null_mut(),
-                Summing { rows: states.as_mut_ptr(), bias },
-            );
-            if states.iter().any(|state| state.better_shift().is_some()) {
-                for state in states.iter_mut() {
-                    *state = RowState::new(state.better_shift().unwrap_or(0.0));
-                }
-                let again = Summing { rows: states.as_mut_ptr(), bias };
-                self.multiply(copy, rows.len(), std::ptr::null_mut(), again);
-            }
+            let summing = Summing { rows: states, bias, reach: Summing::reach(columns) };
+            self.multiply(copy, rows.len(), std::ptr::null_mut(), summing);
+            let states = std::slice::from_raw_parts(states, rows.len());
             match arguments.answers {
                 Answers::Best(shares, classes) => {
                     for (state, row) in states.iter().zip(rows) {
@@ -203,7 +192,13 @@ impl ClassesPlan {
 
     /// # Safety
     /// The copies of so many rows are there, and what the finish reads and writes.
-    unsafe fn multiply<F: Finish>(&self, copy: *const u16, rows: usize, out: *mut f32, finish: F) {
+    unsafe fn multiply<F: Finish<Output = f32>>(
+        &self,
+        copy: *const u16,
+        rows: usize,
+        out: *mut f32,
+        finish: F,
+    ) {
         let columns = self.columns.layout();
         let product = Product {
             columns,

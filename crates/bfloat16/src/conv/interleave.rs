@@ -6,7 +6,7 @@ use vedette_simd::{Isa, bf16_bits};
 ///
 /// # Safety
 /// The planes are readable for `count` values, `to` is writable for four times as many and lies apart.
-pub(super) unsafe fn interleave(isa: Isa, planes: [*const f32; 3], to: *mut u16, count: usize) {
+pub(crate) unsafe fn interleave(isa: Isa, planes: [*const f32; 3], to: *mut u16, count: usize) {
     #[cfg(target_arch = "x86_64")]
     if isa.has_bf16() {
         // SAFETY: as granted by the caller; the CPU has the level's instructions.

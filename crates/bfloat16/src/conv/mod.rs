@@ -6,7 +6,8 @@ mod pointwise;
 mod strips;
 mod weights;
 
-pub use plan::{ConvPlan, TransposePlan};
+pub(crate) use interleave::interleave;
+pub use plan::{ConvPlan, ConvTypes, TransposePlan};
 pub use weights::{ConvWeights, TransposeWeights};
 
 #[cfg(test)]

@@ -1,6 +1,8 @@
 use super::pointwise::Pointwise;
 use super::strips::Strips;
 use super::weights::{ConvWeights, TransposeWeights, is_pointwise};
+use crate::product::{Finish, Rounded};
+use crate::source::Source;
 use std::sync::Arc;
 use vedette_runtime::ThreadPool;
 use vedette_tensor::TensorError;
@@ -8,16 +10,25 @@ use vedette_tensor::conv::{ConvArguments, ConvShape, MAX_INPUTS, TransposeShape,
 use vedette_tensor::matmul::Epilogue;
 
 /// What a run reads and writes, the bias as long as there are columns.
-pub(super) struct Arguments<'a> {
+pub(super) struct Arguments<'a, T, O> {
     /// First elements of the tensors that the channels lie in.
-    pub inputs: &'a [*const f32],
+    pub inputs: &'a [*const T],
     pub bias: *const f32,
     pub residual: *const f32,
-    pub out: *mut f32,
+    pub out: *mut O,
 }
 
 // SAFETY: the pointers are only used by runs, whose callers answer for concurrent use.
-unsafe impl Sync for Arguments<'_> {}
+unsafe impl<T, O> Sync for Arguments<'_, T, O> {}
+
+/// Which of a convolution's tensors are bfloat16 in memory; the others are float32.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ConvTypes {
+    /// All the inputs that the channels lie in.
+    pub rounded_inputs: bool,
+    /// The output, rounded last.
+    pub rounded_output: bool,
+}
 
 #[derive(Debug)]
 enum Method {
@@ -49,11 +60,11 @@ impl Method {
 
     /// # Safety
     /// As for [`ConvPlan::run`].
-    unsafe fn run(
+    unsafe fn run<T: Source, F: Finish>(
         &self,
-        arguments: &Arguments<'_>,
+        arguments: &Arguments<'_, T, F::Output>,
         weights: &ConvWeights,
-        epilogue: Epilogue,
+        epilogue: F,
         scratch: *mut u8,
         pool: &ThreadPool,
     ) {
@@ -75,6 +86,7 @@ pub struct ConvPlan {
     weights: Arc<ConvWeights>,
     epilogue: Epilogue,
     inputs: usize,
+    types: ConvTypes,
     work: u64,
 }
 
@@ -83,15 +95,15 @@ impl ConvPlan {
     pub fn new(
         threads: usize,
         shape: &ConvShape,
-        x_strides: &[isize],
-        inputs: usize,
+        (x_strides, inputs): (&[isize], usize),
+        types: ConvTypes,
         weights: Arc<ConvWeights>,
         epilogue: Epilogue,
     ) -> Result<ConvPlan, TensorError> {
         assert!((1..=MAX_INPUTS).contains(&inputs));
         let windows = Windows::of_convolution(shape);
         let method = Method::new(threads, &windows, five(x_strides), inputs, &weights)?;
-        Ok(ConvPlan { method, weights, epilogue, inputs, work: shape.work() })
+        Ok(ConvPlan { method, weights, epilogue, inputs, types, work: shape.work() })
     }
 
     /// Multiply-accumulates of a run.
@@ -104,23 +116,45 @@ impl ConvPlan {
         self.method.scratch_bytes()
     }
 
-    /// Runs the convolution.
+    /// Runs the convolution. Pointers to what is bfloat16 are cast.
     ///
     /// # Safety
-    /// The arguments point to elements laid out as planned, the output to nothing else that is read except a residual
-    /// that is the output itself; `scratch` has [`scratch_bytes`](Self::scratch_bytes).
+    /// The arguments point to elements laid out and of the types as planned, the output to nothing else that is read
+    /// except a residual that is the output itself; `scratch` has [`scratch_bytes`](Self::scratch_bytes).
     pub unsafe fn run(&self, arguments: &ConvArguments, scratch: &mut [u8], pool: &ThreadPool) {
         assert!(scratch.len() >= self.scratch_bytes());
+        let ConvTypes { rounded_inputs, rounded_output } = self.types;
+        let (plain, rounded) = (self.epilogue, Rounded(self.epilogue));
+        // SAFETY: planned for these shapes and types, on memory the caller grants.
+        unsafe {
+            match (rounded_inputs, rounded_output) {
+                (false, false) => self.run_as::<f32, _>(arguments, plain, scratch, pool),
+                (false, true) => self.run_as::<f32, _>(arguments, rounded, scratch, pool),
+                (true, false) => self.run_as::<u16, _>(arguments, plain, scratch, pool),
+                (true, true) => self.run_as::<u16, _>(arguments, rounded, scratch, pool),
+            }
+        }
+    }
+
+    /// # Safety
+    /// As for [`run`](Self::run), whose inputs and output are of these types.
+    unsafe fn run_as<T: Source, F: Finish>(
+        &self,
+        arguments: &ConvArguments,
+        epilogue: F,
+        scratch: &mut [u8],
+        pool: &ThreadPool,
+    ) {
         let [b, c, d] = arguments.further;
-        let inputs = [arguments.x, b, c, d];
+        let inputs = [arguments.x, b, c, d].map(<*const f32>::cast::<T>);
         let arguments = Arguments {
             inputs: &inputs[..self.inputs],
             bias: arguments.bias,
             residual: arguments.residual,
-            out: arguments.out,
+            out: arguments.out.cast::<F::Output>(),
         };
-        // SAFETY: planned for these shapes, on memory the caller grants.
-        unsafe { self.method.run(&arguments, &self.weights, self.epilogue, scratch.as_mut_ptr(), pool) };
+        // SAFETY: as granted by the caller.
+        unsafe { self.method.run(&arguments, &self.weights, epilogue, scratch.as_mut_ptr(), pool) };
     }
 }
 

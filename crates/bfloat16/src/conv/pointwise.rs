@@ -2,11 +2,12 @@
 
 use super::plan::Arguments;
 use crate::matmul::RowCopy;
-use crate::product::{ColumnLayout, Product, Surface};
+use crate::product::{ColumnLayout, Finish, Product, Surface};
 use crate::shared::Shared;
+use crate::source::Source;
 use vedette_runtime::ThreadPool;
 use vedette_tensor::conv::Windows;
-use vedette_tensor::matmul::{Epilogue, Grid};
+use vedette_tensor::matmul::Grid;
 use vedette_tensor::rows::RowLayout;
 
 /// What chunks of pixels begin at multiples of: a pair of tiles.
@@ -40,8 +41,7 @@ impl Pointwise {
         let one_line = rows.all_lines() == 1;
         let units = if one_line { (rows.width, ROW_MULTIPLE) } else { (rows.all_lines(), 1) };
         let grid = Grid::new(1, units, layout.panels().len(), work / layout.kernel().speed, threads);
-        let copy =
-            RowCopy { isa: layout.isa(), depth: windows.channels, value_step: x[1], len: layout.run_len() };
+        let copy = RowCopy::new(layout.isa(), windows.channels, x[1], layout.run_len());
         Pointwise { rows, copy, inputs, first_output: windows.first, grid }
     }
 
@@ -60,12 +60,12 @@ impl Pointwise {
 
     /// # Safety
     /// As for [`super::ConvPlan::run`].
-    pub(super) unsafe fn run(
+    pub(super) unsafe fn run<T: Source, F: Finish>(
         &self,
-        arguments: &Arguments<'_>,
+        arguments: &Arguments<'_, T, F::Output>,
         layout: &ColumnLayout,
         packed: *const u16,
-        epilogue: Epilogue,
+        epilogue: F,
         scratch: *mut u8,
         pool: &ThreadPool,
     ) {
@@ -73,6 +73,9 @@ impl Pointwise {
         let (rows, at_once) = (&self.rows, self.at_once().max(1));
         self.grid.run(pool, |part, _, units, panels| {
             let (scratch, packed) = (&scratch, &packed);
+            // Rounded rows without gaps are read where they lie.
+            let gapless = self.inputs == 1 && self.copy.value_step == 1 && self.copy.len == self.copy.depth;
+            let direct = if gapless { T::rounded(arguments.inputs[0]) } else { None };
             let copy = scratch.0.wrapping_add(part * self.part_bytes()).cast::<u16>();
             let (lines, pixels) = match rows.all_lines() == 1 {
                 true => (0..1, units),
@@ -82,6 +85,18 @@ impl Pointwise {
                 for start in pixels.clone().step_by(at_once) {
                     let count = at_once.min(pixels.end - start);
                     let at = rows.at(line, start);
+                    let input = match direct {
+                        Some(base) => Surface {
+                            base: base.wrapping_offset(at.input),
+                            line_step: 0,
+                            pixel_step: rows.pixel_step.input,
+                        },
+                        None => Surface {
+                            base: copy.cast_const(),
+                            line_step: 0,
+                            pixel_step: self.copy.len as isize,
+                        },
+                    };
                     let out = at.output + self.first_output as isize;
                     let residual = arguments.residual;
                     let product = Product {
@@ -90,11 +105,7 @@ impl Pointwise {
                         runs: &[0],
                         epilogue,
                         width: count,
-                        input: Surface {
-                            base: copy.cast_const(),
-                            line_step: 0,
-                            pixel_step: self.copy.len as isize,
-                        },
+                        input,
                         out: Surface {
                             base: arguments.out.wrapping_offset(out),
                             line_step: 0,
@@ -106,7 +117,9 @@ impl Pointwise {
                     };
                     // SAFETY: the copy is this part's, the outputs are its own; the rest is the caller's promise.
                     unsafe {
-                        self.copy_pixels(arguments, at.input, rows.pixel_step.input, count, copy);
+                        if direct.is_none() {
+                            self.copy_pixels(arguments, at.input, rows.pixel_step.input, count, copy);
+                        }
                         product.run(0..1, panels.clone());
                     }
                 }
@@ -116,9 +129,9 @@ impl Pointwise {
 
     /// # Safety
     /// As for [`run`](Self::run).
-    unsafe fn copy_pixels(
+    unsafe fn copy_pixels<T: Source, O>(
         &self,
-        arguments: &Arguments<'_>,
+        arguments: &Arguments<'_, T, O>,
         at: isize,
         step: isize,
         count: usize,
@@ -129,18 +142,11 @@ impl Pointwise {
             return unsafe { self.copy.run(arguments.inputs[0].wrapping_offset(at), step, count, to) };
         }
         // The last part writes what follows the depth.
-        let each = self.copy.depth / self.inputs;
-        for pixel in 0..count {
-            for (i, input) in arguments.inputs.iter().enumerate() {
-                let last = i + 1 == self.inputs;
-                let len = if last { self.copy.len - i * each } else { each };
-                let copy = RowCopy { depth: each, len, ..self.copy };
-                // SAFETY: as granted by the caller.
-                unsafe {
-                    let from = input.wrapping_offset(at + pixel as isize * step);
-                    copy.run(from, step, 1, to.add(pixel * self.copy.len + i * each));
-                }
-            }
+        for (i, input) in arguments.inputs.iter().enumerate() {
+            let (from, to) =
+                (input.wrapping_offset(at), to.wrapping_add(i * (self.copy.depth / self.inputs)));
+            // SAFETY: as granted by the caller.
+            unsafe { self.copy.part(i, self.inputs).run(from, step, count, to) };
         }
     }
 }

@@ -3,17 +3,17 @@
 //! In the copy every tap of every window exists, borders are zero, and what lies between two windows of a line is the
 //! same everywhere, so that the kernels read it as they read anything else.
 
-use super::interleave::interleave;
 use super::plan::Arguments;
 use super::weights::padded_channels;
-use crate::product::{ColumnLayout, Product, Surface};
+use crate::product::{ColumnLayout, Finish, Product, Surface};
 use crate::shared::Shared;
+use crate::source::Source;
 use std::ops::Range;
 use vedette_runtime::ThreadPool;
-use vedette_simd::{Isa, bf16_bits, round_to_bf16};
+use vedette_simd::{Isa, Runs};
 use vedette_tensor::TensorError;
 use vedette_tensor::conv::{WindowAxis, Windows};
-use vedette_tensor::matmul::{Epilogue, chunk, parts_for};
+use vedette_tensor::matmul::{chunk, parts_for};
 
 /// Bytes that a strip may have, so that it stays in L2 beside the weights.
 const STRIP_BYTES: usize = 384 * 1024;
@@ -132,12 +132,12 @@ impl Strips {
 
     /// # Safety
     /// As for [`super::ConvPlan::run`].
-    pub(super) unsafe fn run(
+    pub(super) unsafe fn run<T: Source, F: Finish>(
         &self,
-        arguments: &Arguments<'_>,
+        arguments: &Arguments<'_, T, F::Output>,
         layout: &ColumnLayout,
         packed: *const u16,
-        epilogue: Epilogue,
+        epilogue: F,
         scratch: *mut u8,
         pool: &ThreadPool,
     ) {
@@ -199,11 +199,11 @@ impl Strips {
     ///
     /// # Safety
     /// `x` is the input of that number; the strip is writable.
-    unsafe fn fill(
+    unsafe fn fill<T: Source>(
         &self,
         isa: Isa,
         number: usize,
-        x: *const f32,
+        x: *const T,
         strip: *mut u16,
         [n, z]: [usize; 2],
         lines: &Range<usize>,
@@ -243,11 +243,11 @@ impl Strips {
     ///
     /// # Safety
     /// `from` is the first pixel of a line of the input, `to` a line of the strip.
-    unsafe fn copy_line(
+    unsafe fn copy_line<T: Source>(
         &self,
         isa: Isa,
         number: usize,
-        from: *const f32,
+        from: *const T,
         origin: isize,
         columns: usize,
         to: *mut u16,
@@ -270,7 +270,14 @@ impl Strips {
 
     /// # Safety
     /// As for [`copy_line`](Self::copy_line), for that many pixels.
-    unsafe fn copy_pixels(&self, isa: Isa, number: usize, from: *const f32, to: *mut u16, count: usize) {
+    unsafe fn copy_pixels<T: Source>(
+        &self,
+        isa: Isa,
+        number: usize,
+        from: *const T,
+        to: *mut u16,
+        count: usize,
+    ) {
         let [_, channel_step, _, _, pixel_step] = self.x;
         let channels = self.windows.channels / self.inputs;
         let first = number * channels;
@@ -279,23 +286,23 @@ impl Strips {
         unsafe {
             if channel_step == 1 && pixel_step == self.pixel_len as isize && self.inputs == 1 && padding == 0
             {
-                round_to_bf16(isa, from, count * channels, to);
+                let run = Runs { count: 1, len: count * channels, from_step: 0, to_step: 0 };
+                T::copy_runs(isa, from, to, run);
                 return;
             }
             if channels == 3 && self.pixel_len == 4 && pixel_step == 1 {
-                interleave(isa, [0, 1, 2].map(|c| from.offset(c * channel_step)), to, count);
+                T::interleave(isa, [0, 1, 2].map(|c| from.offset(c * channel_step)), to, count);
                 return;
             }
             if channel_step == 1 {
-                for i in 0..count {
-                    let to = to.add(i * self.pixel_len + first);
-                    round_to_bf16(isa, from.offset(i as isize * pixel_step), channels, to);
-                }
+                let to_step = self.pixel_len as isize;
+                let pixels = Runs { count, len: channels, from_step: pixel_step, to_step };
+                T::copy_runs(isa, from, to.add(first), pixels);
             } else {
                 for channel in 0..channels {
                     let plane = from.offset(channel as isize * channel_step);
                     for i in 0..count {
-                        let value = bf16_bits(*plane.offset(i as isize * pixel_step));
+                        let value = (*plane.offset(i as isize * pixel_step)).bits();
                         to.add(i * self.pixel_len + first + channel).write(value);
                     }
                 }

@@ -1,14 +1,14 @@
-use super::{ConvPlan, ConvWeights, TransposePlan, TransposeWeights};
+use super::{ConvPlan, ConvTypes, ConvWeights, TransposePlan, TransposeWeights};
 use crate::test_data::{bytes, numbers, rounded, scratch};
 use std::ptr::null;
 use std::sync::Arc;
 use vedette_runtime::ThreadPool;
-use vedette_simd::Isa;
+use vedette_simd::{Isa, bf16_bits, bf16_value};
 use vedette_tensor::conv::{
     AutoPad, ConvArguments, ConvShape, MAX_INPUTS, TransposeAttributes, TransposeShape, WindowAttributes,
 };
 use vedette_tensor::matmul::Epilogue;
-use vedette_tensor::{Activation, View, channels_last_strides, contiguous_strides};
+use vedette_tensor::{Activation, Strides, View, channels_last_strides, contiguous_strides};
 
 /// A bound on the error of `k` summed terms of that magnitude: the crate's, with room for bias and residual.
 fn bound(k: usize, magnitude: f64) -> f64 {
@@ -42,9 +42,20 @@ const PLAIN: Case = Case {
     threads: 1,
 };
 
+/// A convolution and what it is computed from.
+struct Operands {
+    shape: ConvShape,
+    strides: Strides,
+    /// The tensors that the channels lie in.
+    parts: Vec<Vec<f32>>,
+    w: Vec<f32>,
+    bias: Vec<f32>,
+    residual: Vec<f32>,
+}
+
 impl Case {
-    fn check(&self, isa: Isa) {
-        let w_shape = [self.out, self.x[1], self.kernel[0], self.kernel[1]];
+    fn operands(&self) -> Operands {
+        let w_shape = self.w_shape();
         let attributes = WindowAttributes {
             strides: self.strides.into(),
             dilations: self.dilations.into(),
@@ -54,39 +65,91 @@ impl Case {
         };
         let shape = ConvShape::new(&self.x, &w_shape, 1, &attributes).unwrap();
         let [n, channels, height, width] = self.x;
-        let each = channels / self.inputs;
-        let part = [n, each, height, width];
-        let strides =
-            if self.channels_last { channels_last_strides(&part) } else { contiguous_strides(&part) };
-        let parts: Vec<Vec<f32>> =
-            (0..self.inputs).map(|i| numbers(i as u32 + 1, part.iter().product())).collect();
-        let w = numbers(9, w_shape.iter().product());
-        let y = shape.output();
-        let y_strides = channels_last_strides(&y);
-        let bias = numbers(10, self.out);
-        let residual = numbers(11, y.iter().product());
-        let mut out = if self.residual { residual.clone() } else { vec![7.0; residual.len()] };
-        let weights = Arc::new(ConvWeights::new(isa, &shape, &View::of(&w_shape, &w)));
+        let part = [n, channels / self.inputs, height, width];
+        Operands {
+            strides: match self.channels_last {
+                true => channels_last_strides(&part),
+                false => contiguous_strides(&part),
+            },
+            parts: (0..self.inputs).map(|i| numbers(i as u32 + 1, part.iter().product())).collect(),
+            w: numbers(9, w_shape.iter().product()),
+            bias: numbers(10, self.out),
+            residual: numbers(11, shape.output().iter().product()),
+            shape,
+        }
+    }
+
+    fn w_shape(&self) -> [usize; 4] {
+        [self.out, self.x[1], self.kernel[0], self.kernel[1]]
+    }
+
+    /// The outputs, the values of bfloat16 ones.
+    fn run(&self, isa: Isa, types: ConvTypes, operands: &Operands) -> Vec<f32> {
+        let Operands { shape, strides, parts, w, bias, residual } = operands;
+        let weights = Arc::new(ConvWeights::new(isa, shape, &View::of(&self.w_shape(), w)));
         let epilogue = Epilogue { activation: self.residual.then_some(Activation::Relu) };
-        let plan = ConvPlan::new(self.threads, &shape, &strides, self.inputs, weights, epilogue).unwrap();
-        let mut scratch = scratch(plan.scratch_bytes());
+        let inputs = (&strides[..], self.inputs);
+        let plan = ConvPlan::new(self.threads, shape, inputs, types, weights, epilogue).unwrap();
+        let narrow: Vec<Vec<u16>> =
+            parts.iter().map(|part| part.iter().map(|&x| bf16_bits(x)).collect()).collect();
+        let pointer = |i: usize| match types.rounded_inputs {
+            true => narrow[i].as_ptr().cast(),
+            false => parts[i].as_ptr(),
+        };
         let mut further = [null(); MAX_INPUTS - 1];
-        parts[1..].iter().zip(&mut further).for_each(|(part, pointer)| *pointer = part.as_ptr());
+        (1..parts.len()).for_each(|i| further[i - 1] = pointer(i));
+        // Residuals of float32 outputs are the outputs' own memory.
+        let own = self.residual && !types.rounded_output;
+        let mut out = if own { residual.clone() } else { vec![7.0; residual.len()] };
+        let mut scratch = scratch(plan.scratch_bytes());
         let arguments = ConvArguments {
-            x: parts[0].as_ptr(),
+            x: pointer(0),
             further,
             w: null(),
             bias: bias.as_ptr(),
-            residual: if self.residual { out.as_ptr() } else { null() },
+            residual: match (self.residual, own) {
+                (false, _) => null(),
+                (true, true) => out.as_ptr(),
+                (true, false) => residual.as_ptr(),
+            },
             out: out.as_mut_ptr(),
         };
         // SAFETY: vectors of the sizes planned for.
         unsafe { plan.run(&arguments, bytes(&mut scratch), &ThreadPool::new(self.threads)) };
+        if !types.rounded_output {
+            return out;
+        }
+        // SAFETY: the bytes of as many values, and of others behind them.
+        let words = unsafe { std::slice::from_raw_parts(out.as_ptr().cast::<u16>(), out.len()) };
+        words.iter().map(|&bits| bf16_value(bits)).collect()
+    }
+
+    /// What is bfloat16 in memory has the values that float32 would be rounded to.
+    fn check_rounded(&self, isa: Isa) {
+        let operands = self.operands();
+        let expected = self.run(isa, ConvTypes::default(), &operands);
+        for (rounded_inputs, rounded_output) in [(true, false), (false, true), (true, true)] {
+            let found = self.run(isa, ConvTypes { rounded_inputs, rounded_output }, &operands);
+            for (found, &expected) in found.iter().zip(&expected) {
+                let expected = if rounded_output { bf16_value(bf16_bits(expected)) } else { expected };
+                assert_eq!(*found, expected, "{} {:?}", isa.name(), self.x);
+            }
+        }
+    }
+
+    fn check(&self, isa: Isa) {
+        let operands = self.operands();
+        let out = self.run(isa, ConvTypes::default(), &operands);
+        let Operands { shape, strides, parts, w, bias, residual } = operands;
+        let y = shape.output();
+        let y_strides = channels_last_strides(&y);
+        let [n, channels, _, _] = self.x;
+        let each = channels / self.inputs;
 
         let value = |i: usize, c: usize, row: usize, column: usize| {
             let at = [i, c % each, row, column]
                 .iter()
-                .zip(&strides)
+                .zip(&strides[..])
                 .map(|(&i, &by)| i * by as usize)
                 .sum::<usize>();
             rounded(parts[c / each][at])
@@ -186,6 +249,23 @@ fn channels_of_several_tensors_are_within_the_bound() {
                 let pad = (kernel[0] / 2) as i64;
                 let x = [2, channels, 7, 18];
                 Case { x, kernel, inputs, pads: [pad; 4], threads: 2, ..PLAIN }.check(isa);
+            }
+        }
+    }
+}
+
+#[test]
+fn rounding_in_memory_changes_no_value() {
+    for isa in Isa::available() {
+        for channels_last in [true, false] {
+            for (inputs, channels) in [(1, 3), (1, 7), (1, 32), (2, 64), (3, 24)] {
+                for kernel in [[1, 1], [2, 2], [3, 3]] {
+                    let x = [2, channels, 7, 18];
+                    let case = Case { x, kernel, inputs, channels_last, ..PLAIN };
+                    case.check_rounded(isa);
+                    Case { residual: true, threads: 2, strides: [2, 2], pads: [0; 4], ..case }
+                        .check_rounded(isa);
+                }
             }
         }
     }

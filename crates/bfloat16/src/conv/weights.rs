@@ -32,7 +32,12 @@ impl ConvWeights {
     /// Whether there are kernels for such a convolution and they are faster than those of float32. The answer is the same
     /// for every size of input.
     pub fn supports(shape: &ConvShape) -> bool {
-        shape.groups == 1 && shape.in_channels * shape.taps() >= LEAST_DEPTH
+        shape.groups == 1 && shape.in_channels * shape.taps() > 0
+    }
+
+    /// Whether that is quicker than a product of float32 where the input has to be rounded.
+    pub fn pays(shape: &ConvShape) -> bool {
+        shape.in_channels * shape.taps() >= LEAST_DEPTH
     }
 
     /// Packs `w` `[O, C, ...]`, which has the sizes `shape` was made from.

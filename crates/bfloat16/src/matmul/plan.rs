@@ -88,7 +88,7 @@ impl MatMulPlan {
         let work = (products.list.len() * products.rows) as u64 * (a.columns * b.columns) as u64;
         let (batches, rows) = (products.list.len(), (products.rows, ROW_MULTIPLE));
         let grid = Grid::new(batches, rows, layout.panels().len(), work / layout.kernel().speed, threads);
-        let copy = RowCopy { isa, depth: a.columns, value_step: a.column_stride, len: layout.run_len() };
+        let copy = RowCopy::new(isa, a.columns, a.column_stride, layout.run_len());
         Ok(MatMulPlan { products, copy, layout, b: b_source, alpha, epilogue, grid })
     }
 

@@ -1,6 +1,7 @@
-//! Rows of float32, rounded to bfloat16 into a copy that stays in cache while it is multiplied.
+//! Rows, rounded to bfloat16 into a copy that stays in cache while it is multiplied.
 
-use vedette_simd::{Isa, bf16_bits, round_to_bf16};
+use crate::source::Source;
+use vedette_simd::{Isa, Runs};
 
 /// Bytes of rows that are copied and then multiplied with all columns: they stay in L2 beside a panel.
 const BLOCK_BYTES: usize = 256 * 1024;
@@ -17,9 +18,23 @@ pub(crate) struct RowCopy {
     pub value_step: isize,
     /// Values of a row of the copy; those behind the depth are zero.
     pub len: usize,
+    /// Values from one row of the copy to the next.
+    step: usize,
 }
 
 impl RowCopy {
+    /// Rows of `len` values, one after the other.
+    pub(crate) fn new(isa: Isa, depth: usize, value_step: isize, len: usize) -> RowCopy {
+        RowCopy { isa, depth, value_step, len, step: len }
+    }
+
+    /// The copy of one of several equal parts of every row; the last writes what follows the depth as well.
+    pub(crate) fn part(&self, number: usize, parts: usize) -> RowCopy {
+        let depth = self.depth / parts;
+        let len = if number + 1 == parts { self.len - number * depth } else { depth };
+        RowCopy { depth, len, ..*self }
+    }
+
     /// Rows that are copied at once.
     pub(crate) fn rows_at_once(&self) -> usize {
         let fitting = BLOCK_BYTES / (self.len * size_of::<u16>()).max(1);
@@ -30,17 +45,24 @@ impl RowCopy {
     ///
     /// # Safety
     /// The rows are readable from `from` on; `to` has room for them.
-    pub(crate) unsafe fn run(&self, from: *const f32, step: isize, rows: usize, to: *mut u16) {
-        for row in 0..rows {
-            // SAFETY: a row the caller grants, and its place in the copy.
-            unsafe {
-                let from = from.offset(row as isize * step);
-                let to = to.add(row * self.len);
-                if self.value_step == 1 || self.depth <= 1 {
-                    round_to_bf16(self.isa, from, self.depth, to);
-                } else {
+    pub(crate) unsafe fn run<T: Source>(&self, from: *const T, step: isize, rows: usize, to: *mut u16) {
+        let together = self.value_step == 1 || self.depth <= 1;
+        // SAFETY: rows the caller grants, and their places in the copy.
+        unsafe {
+            if together {
+                let runs =
+                    Runs { count: rows, len: self.depth, from_step: step, to_step: self.step as isize };
+                T::copy_runs(self.isa, from, to, runs);
+            }
+            if together && self.len == self.depth {
+                return;
+            }
+            for row in 0..rows {
+                let to = to.add(row * self.step);
+                if !together {
+                    let from = from.offset(row as isize * step);
                     for i in 0..self.depth {
-                        to.add(i).write(bf16_bits(*from.offset(i as isize * self.value_step)));
+                        to.add(i).write((*from.offset(i as isize * self.value_step)).bits());
                     }
                 }
                 to.add(self.depth).write_bytes(0, self.len - self.depth);

@@ -16,7 +16,7 @@ pub(crate) struct Surface<P> {
 }
 
 /// One product of pixels and columns, and what follows it. The pixels are in cache.
-pub(crate) struct Product<'a, F = Epilogue> {
+pub(crate) struct Product<'a, F: Finish = Epilogue> {
     pub columns: &'a ColumnLayout,
     pub packed: *const u16,
     /// Where the runs of a pixel begin, in values from the pixel.
@@ -25,12 +25,12 @@ pub(crate) struct Product<'a, F = Epilogue> {
     /// Pixels of a line.
     pub width: usize,
     pub input: Surface<*const u16>,
-    pub out: Surface<*mut f32>,
+    pub out: Surface<*mut F::Output>,
     /// A value a column, or null.
     pub bias: *const f32,
     /// As the output lies; null where there is none.
     pub residual: *const f32,
-    /// Whether nothing follows the sums, and rows of the output have room for whole blocks of columns.
+    /// Whether nothing follows the sums, outputs are such, and rows of them have room for whole blocks of columns.
     pub plain: bool,
 }
 
@@ -120,7 +120,7 @@ impl<F: Finish> Product<'_, F> {
         sums_stride: usize,
         (line, x): (usize, usize),
         rows: usize,
-    ) -> SumBlock {
+    ) -> SumBlock<F::Output> {
         let column = blocks.start * BLOCK;
         let at = line as isize * self.out.line_step + x as isize * self.out.pixel_step + column as isize;
         let shifted = |p: *const f32, by: isize| if p.is_null() { p } else { p.wrapping_offset(by) };
@@ -133,6 +133,7 @@ impl<F: Finish> Product<'_, F> {
             columns: (self.columns.columns() - column).min(blocks.len() * BLOCK),
             bias: shifted(self.bias, column as isize),
             residual: shifted(self.residual, at),
+            residual_stride: self.out.pixel_step as usize,
             out: self.out.base.wrapping_offset(at),
             out_stride: self.out.pixel_step as usize,
         }

@@ -1,11 +1,14 @@
 //! What follows the sums, while they are in L1: `activation(sum + bias + residual)`.
 
-use vedette_simd::{Isa, Simd, dispatch};
+use vedette_simd::{Isa, Runs, Simd, dispatch, round_runs_to_bf16};
 use vedette_tensor::activation::{Activation, approximate_gelu};
 use vedette_tensor::matmul::Epilogue;
 
 /// What becomes of the sums of a product.
 pub(crate) trait Finish: Copy + Sync {
+    /// An output.
+    type Output: Copy;
+
     /// Whether every sum becomes an output.
     const WRITES: bool;
 
@@ -13,10 +16,12 @@ pub(crate) trait Finish: Copy + Sync {
     ///
     /// # Safety
     /// The block describes memory that is readable and, where there are outputs, writable as its fields say.
-    unsafe fn finish(&self, isa: Isa, block: &SumBlock);
+    unsafe fn finish(&self, isa: Isa, block: &SumBlock<Self::Output>);
 }
 
 impl Finish for Epilogue {
+    type Output = f32;
+
     const WRITES: bool = true;
 
     // Not inlined: it is called from many places, and has a copy for every level and activation.
@@ -27,8 +32,31 @@ impl Finish for Epilogue {
     }
 }
 
+/// An epilogue whose outputs are rounded to bfloat16, as those who read them would do.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Rounded(pub Epilogue);
+
+impl Finish for Rounded {
+    /// The bits of a bfloat16.
+    type Output = u16;
+
+    const WRITES: bool = true;
+
+    unsafe fn finish(&self, isa: Isa, block: &SumBlock<u16>) {
+        let inside = block.inside();
+        let &SumBlock { rows, columns, sums, sums_stride, out, out_stride, .. } = block;
+        let runs =
+            Runs { count: rows, len: columns, from_step: sums_stride as isize, to_step: out_stride as isize };
+        // SAFETY: as granted by the caller.
+        unsafe {
+            self.0.finish(isa, &inside);
+            round_runs_to_bf16(isa, sums, out, runs);
+        }
+    }
+}
+
 /// A block of sums and where its results go. Strides count values.
-pub(crate) struct SumBlock {
+pub(crate) struct SumBlock<O = f32> {
     /// The first pixel of the product, and its first column.
     pub row: usize,
     pub column: usize,
@@ -39,10 +67,33 @@ pub(crate) struct SumBlock {
     pub columns: usize,
     /// A value a column, or null.
     pub bias: *const f32,
-    /// As the output, or null; may be the output.
+    /// Null, or a value for each output; may be the outputs.
     pub residual: *const f32,
-    pub out: *mut f32,
+    pub residual_stride: usize,
+    pub out: *mut O,
     pub out_stride: usize,
+}
+
+impl<O> SumBlock<O> {
+    /// The block with its sums as outputs.
+    fn inside(&self) -> SumBlock {
+        let &SumBlock { row, column, sums, sums_stride, rows, columns, bias, .. } = self;
+        let &SumBlock { residual, residual_stride, .. } = self;
+        let (out, out_stride) = (sums, sums_stride);
+        SumBlock {
+            row,
+            column,
+            sums,
+            sums_stride,
+            rows,
+            columns,
+            bias,
+            residual,
+            residual_stride,
+            out,
+            out_stride,
+        }
+    }
 }
 
 impl SumBlock {
@@ -73,11 +124,7 @@ impl SumBlock {
                 ),
                 (None, Some(activation)) => {
                     // On the sums where they lie, which is without gaps.
-                    let inside = SumBlock { residual: std::ptr::null(), out: self.sums, ..*self };
-                    let inside = SumBlock { out_stride: self.sums_stride, ..inside };
-                    inside.add_with::<S>(
-                        self.residual,
-                        self.out_stride,
+                    self.inside().add::<S>(
                         #[inline(always)]
                         |x| x,
                     );
@@ -92,45 +139,27 @@ impl SumBlock {
     #[inline(always)]
     unsafe fn add<S: Simd>(&self, last: impl Fn(S::V) -> S::V) {
         // SAFETY: as granted by the caller.
-        unsafe { self.add_with::<S>(self.residual, self.out_stride, last) };
-    }
-
-    /// # Safety
-    /// As for [`Finish::finish`], with the residual given apart.
-    #[inline(always)]
-    unsafe fn add_with<S: Simd>(
-        &self,
-        residual: *const f32,
-        residual_stride: usize,
-        last: impl Fn(S::V) -> S::V,
-    ) {
-        // SAFETY: as granted by the caller.
         unsafe {
-            match (self.bias.is_null(), residual.is_null()) {
-                (true, true) => self.write::<S, false, false>(residual, residual_stride, last),
-                (false, true) => self.write::<S, true, false>(residual, residual_stride, last),
-                (true, false) => self.write::<S, false, true>(residual, residual_stride, last),
-                (false, false) => self.write::<S, true, true>(residual, residual_stride, last),
+            match (self.bias.is_null(), self.residual.is_null()) {
+                (true, true) => self.write::<S, false, false>(last),
+                (false, true) => self.write::<S, true, false>(last),
+                (true, false) => self.write::<S, false, true>(last),
+                (false, false) => self.write::<S, true, true>(last),
             }
         }
     }
 
     /// # Safety
-    /// As for [`add_with`](Self::add_with).
+    /// As for [`Finish::finish`].
     #[inline(always)]
-    unsafe fn write<S: Simd, const BIAS: bool, const RESIDUAL: bool>(
-        &self,
-        residual: *const f32,
-        residual_stride: usize,
-        last: impl Fn(S::V) -> S::V,
-    ) {
+    unsafe fn write<S: Simd, const BIAS: bool, const RESIDUAL: bool>(&self, last: impl Fn(S::V) -> S::V) {
         let whole = self.columns / S::LANES * S::LANES;
         let rest = self.columns - whole;
         // SAFETY: rows and columns of the block.
         unsafe {
             for row in 0..self.rows {
                 let sums = self.sums.add(row * self.sums_stride);
-                let residual = residual.wrapping_add(row * residual_stride);
+                let residual = self.residual.wrapping_add(row * self.residual_stride);
                 let out = self.out.add(row * self.out_stride);
                 for column in (0..whole).step_by(S::LANES) {
                     let mut x = S::load(sums.add(column));
@@ -171,6 +200,9 @@ impl SumBlock {
                     let sums = self.sums.add(row * self.sums_stride);
                     activation.map_raw::<S>(sums, sums, self.columns);
                 }
+            }
+            if self.out == self.sums {
+                return;
             }
             for row in 0..self.rows {
                 let from = self.sums.add(row * self.sums_stride);

@@ -7,5 +7,5 @@ mod packing;
 mod tiles;
 
 pub(crate) use blocks::{Product, Surface};
-pub(crate) use epilogue::{Finish, SumBlock};
+pub(crate) use epilogue::{Finish, Rounded, SumBlock};
 pub use packing::{ColumnLayout, PackedColumns};

@@ -67,7 +67,7 @@ impl<F: Finish> Product<'_, F> {
         let count = lines.len() * of_line;
         let steps = self.runs.len() * chunks.count;
         let at_once = (2 * rows).div_ceil(steps).max(FEWEST_ROWS);
-        let outputs = lines.len() * self.width * self.columns.columns() * size_of::<f32>();
+        let outputs = lines.len() * self.width * self.columns.columns() * size_of::<F::Output>();
         let mut sums = MaybeUninit::<Sums<{ 4 * PIECE }>>::uninit();
         let sums = sums.as_mut_ptr().cast::<f32>();
         // SAFETY: as granted by the caller; these are the only tiles here.
@@ -86,7 +86,7 @@ impl<F: Finish> Product<'_, F> {
                     let pieces = (piece(number), second);
                     let out = (self.output(pieces.0, first), self.output(second.unwrap_or(pieces.0), first));
                     let (sums, sums_stride) = match self.plain {
-                        true => (out, self.out.pixel_step as usize),
+                        true => ((out.0.cast(), out.1.cast()), self.out.pixel_step as usize),
                         false => {
                             let sums = sums.wrapping_add(turn * 2 * PIECE);
                             ((sums, sums.wrapping_add(PIECE)), STRIDE)
@@ -95,7 +95,7 @@ impl<F: Finish> Product<'_, F> {
                     let made = Made { pieces, blocks: first..panel.end.min(first + 2), sums, sums_stride };
                     turn ^= 1;
                     let mut asked = if F::WRITES && outputs > NEAR_OUTPUTS { 0 } else { 2 * rows };
-                    let bytes = made.blocks.len() * BLOCK * size_of::<f32>();
+                    let bytes = made.blocks.len() * BLOCK * size_of::<F::Output>();
                     // SAFETY: pieces of the lines and blocks of the panels that the caller grants; the sums have
                     // room for two steps, and the last ones were stored.
                     unsafe {
@@ -110,7 +110,11 @@ impl<F: Finish> Product<'_, F> {
                                     let (of_piece, row) =
                                         if row < rows { (out.0, row) } else { (out.1, row - rows) };
                                     let row = of_piece.wrapping_offset(row as isize * self.out.pixel_step);
-                                    prefetch_row(row.cast(), bytes, panel.len() * BLOCK * size_of::<f32>());
+                                    prefetch_row(
+                                        row.cast(),
+                                        bytes,
+                                        panel.len() * BLOCK * size_of::<F::Output>(),
+                                    );
                                 }
                                 asked += at_once;
                                 if let Some(last) = &mut last {
@@ -136,7 +140,7 @@ impl<F: Finish> Product<'_, F> {
 
     /// Where the outputs of a piece go, from a block on.
     #[inline(always)]
-    fn output(&self, piece: Piece, block: usize) -> *mut f32 {
+    fn output(&self, piece: Piece, block: usize) -> *mut F::Output {
         let at = piece.line as isize * self.out.line_step + piece.x as isize * self.out.pixel_step;
         self.out.base.wrapping_offset(at).wrapping_add(block * BLOCK)
     }

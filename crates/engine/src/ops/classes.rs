@@ -121,7 +121,13 @@ impl Classes {
 
     /// The product, then what follows it.
     fn plan_steps(&self, context: &PlanContext<'_>, scores: TensorSpec) -> Result<Planned, EngineError> {
-        let context = PlanContext { inputs: context.inputs, outputs: 1, preferred_order: None, ..*context };
+        let context = PlanContext {
+            inputs: context.inputs,
+            outputs: 1,
+            preferred_order: None,
+            rounded: false,
+            ..*context
+        };
         let Planned::Step { scratch_bytes, step, .. } = self.product.plan(&context)? else {
             return Err(EngineError::Invalid("the product of classes is no step".into()));
         };

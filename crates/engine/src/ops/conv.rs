@@ -2,6 +2,7 @@
 
 use super::Build;
 use super::packed::Packed;
+use super::planning::layout;
 use super::precision::Precision;
 use super::residual::{Bias, Residual};
 use crate::attributes::Attributes;
@@ -9,12 +10,13 @@ use crate::op::{
     EngineError, Operator, PlanContext, Planned, RowWindow, RunContext, Step, TensorSpec, check_size,
 };
 use std::sync::Arc;
-use vedette_bfloat16::conv as bfloat16;
+use vedette_bfloat16::conv::{self as bfloat16, ConvTypes};
 use vedette_runtime::ThreadPool;
 use vedette_simd::Isa;
 use vedette_tensor::conv::{
     AutoPad, Axis, ConvArguments, ConvPlan, ConvShape, ConvWeights, MAX_INPUTS, WindowAttributes,
 };
+use vedette_tensor::elementwise::{Map, cast};
 use vedette_tensor::matmul::Epilogue;
 use vedette_tensor::movement::Copy;
 use vedette_tensor::{DType, Dims, Strides, ViewMut, channels_last_strides};
@@ -114,27 +116,38 @@ fn conv(attributes: &Attributes) -> Result<Box<dyn Operator>, EngineError> {
 
 impl Operator for Conv {
     fn plan(&self, context: &PlanContext<'_>) -> Result<Planned, EngineError> {
-        require_f32(context, 0..context.inputs.len())?;
         let (x, w) = (&context.input(0)?.spec, context.input(1)?);
+        require_f32(context, 1..FIRST_FURTHER)?;
         check_kernel(&self.kernel, &w.spec.shape)?;
         let parts = Parts::of(context)?;
+        let rounded_inputs = parts.dtype == DType::BF16;
         let shape = conv_shape(context, &parts.shape, &w.spec.shape, self.groups, &self.window)?;
         let y = shape.output();
         check_size(DType::F32, &y, context.memory_limit)?;
-        let output = TensorSpec::channels_last(DType::F32, &y);
+        let weights = self.weights(context, &shape, rounded_inputs)?;
+        let in_bfloat16 = matches!(weights, Weights::Bfloat16(_));
+        if rounded_inputs && !in_bfloat16 {
+            return Err(EngineError::Unsupported("input 0 is bfloat16, expected float32".into()));
+        }
+        // A residual that lies otherwise is copied to the output, which is of its type then.
+        let types = ConvTypes {
+            rounded_inputs,
+            rounded_output: in_bfloat16 && context.rounded && context.optional(RESIDUAL).is_none(),
+        };
+        let dtype = if types.rounded_output { DType::BF16 } else { DType::F32 };
+        let output = TensorSpec::channels_last(dtype, &y);
         let residual = Residual::new(context.optional(RESIDUAL), &output)?;
-        let weights = self.weights(context, &shape)?;
         let plan = |strides: &[isize], inputs: usize| {
-            Plan::new(context, &shape, strides, inputs, weights.clone(), self.epilogue)
+            Plan::new(context, &shape, (strides, inputs), types, weights.clone(), self.epilogue)
         };
         let separate = if parts.alike { plan(&x.strides, parts.count)? } else { None };
         let (plan, joined) = match separate {
             Some(plan) => (plan, None),
             None => {
-                check_size(DType::F32, &parts.shape, context.memory_limit)?;
+                check_size(parts.dtype, &parts.shape, context.memory_limit)?;
                 let joined = plan(&channels_last_strides(&parts.shape), 1)?;
                 let joined = joined.ok_or_else(|| EngineError::Invalid("no plan for one input".into()))?;
-                (joined, Some(JoinedParts::new(context, &parts)))
+                (joined, Some(JoinedParts::new(context, &parts)?))
             }
         };
         let mut scratch_bytes = plan.scratch_bytes();
@@ -156,6 +169,11 @@ impl Operator for Conv {
         ConvShape::new(&x, w, self.groups, &self.window).ok().map(|shape| row_window(&shape.axes[1]))
     }
 
+    fn rounds_input(&self, isa: Isa, input: usize, _: bool) -> bool {
+        let is_map = input == 0 || input >= FIRST_FURTHER;
+        is_map && self.groups == 1 && self.precision.is_bfloat16(isa)
+    }
+
     fn released_inputs(&self) -> &[usize] {
         if self.weights.is_made() || self.bfloat16_weights.is_made() { &[1] } else { &[] }
     }
@@ -167,12 +185,18 @@ impl Operator for Conv {
 
 impl Conv {
     /// The packed weights, in the precision that the node is computed in.
-    fn weights(&self, context: &PlanContext<'_>, shape: &ConvShape) -> Result<Weights, EngineError> {
+    fn weights(
+        &self,
+        context: &PlanContext<'_>,
+        shape: &ConvShape,
+        rounded_inputs: bool,
+    ) -> Result<Weights, EngineError> {
         let (isa, w) = (context.isa, context.input(1)?);
         if !w.constant {
             return Ok(Weights::Float32(None));
         }
-        if self.precision.is_bfloat16(isa) && bfloat16::ConvWeights::supports(shape) {
+        let pays = rounded_inputs || bfloat16::ConvWeights::pays(shape);
+        if self.precision.is_bfloat16(isa) && bfloat16::ConvWeights::supports(shape) && pays {
             let packed = self.bfloat16_weights.get(isa, || {
                 Ok::<_, EngineError>(w.value.as_ref().map(|view| {
                     let weights = bfloat16::ConvWeights::new(isa, shape, view);
@@ -213,15 +237,16 @@ impl Plan {
     fn new(
         context: &PlanContext<'_>,
         shape: &ConvShape,
-        strides: &[isize],
-        inputs: usize,
+        (strides, inputs): (&[isize], usize),
+        types: ConvTypes,
         weights: Weights,
         epilogue: Epilogue,
     ) -> Result<Option<Plan>, EngineError> {
         let threads = context.threads;
         Ok(match weights {
             Weights::Bfloat16(weights) => {
-                let plan = bfloat16::ConvPlan::new(threads, shape, strides, inputs, weights, epilogue)?;
+                let plan =
+                    bfloat16::ConvPlan::new(threads, shape, (strides, inputs), types, weights, epilogue)?;
                 Some(Plan::Bfloat16(Box::new(plan)))
             }
             Weights::Float32(weights) => {
@@ -267,13 +292,24 @@ struct Parts {
     count: usize,
     /// Whether they lie alike.
     alike: bool,
+    /// Their type, or float32 where some are and others bfloat16.
+    dtype: DType,
 }
 
 impl Parts {
     fn of(context: &PlanContext<'_>) -> Result<Parts, EngineError> {
         let x = &context.input(0)?.spec;
         let count = 1 + context.inputs.len().saturating_sub(FIRST_FURTHER);
-        let mut parts = Parts { shape: x.shape.clone(), count, alike: true };
+        let mut parts = Parts { shape: x.shape.clone(), count, alike: true, dtype: x.dtype };
+        for i in [0].into_iter().chain(FIRST_FURTHER..context.inputs.len()) {
+            match context.input(i)?.spec.dtype {
+                DType::F32 => parts.dtype = DType::F32,
+                DType::BF16 => {}
+                other => {
+                    return Err(EngineError::Unsupported(format!("input {i} is {other}, expected float32")));
+                }
+            }
+        }
         for i in FIRST_FURTHER..context.inputs.len() {
             let further = &context.input(i)?.spec;
             if further.shape != x.shape || x.shape.len() < 3 {
@@ -297,7 +333,7 @@ impl Parts {
     }
 
     fn bytes(&self) -> usize {
-        self.shape.iter().product::<usize>() * size_of::<f32>()
+        self.shape.iter().product::<usize>() * self.dtype.size()
     }
 }
 
@@ -310,33 +346,54 @@ fn reserve(scratch_bytes: &mut usize, bytes: usize) -> usize {
 
 /// Copies of parts that a convolution cannot read where they lie, side by side in channels-last memory.
 struct JoinedParts {
+    dtype: DType,
     shape: Dims,
     strides: Strides,
-    copies: Vec<Copy>,
+    moves: Vec<Move>,
 }
 
 impl JoinedParts {
-    fn new(context: &PlanContext<'_>, parts: &Parts) -> JoinedParts {
+    fn new(context: &PlanContext<'_>, parts: &Parts) -> Result<JoinedParts, EngineError> {
         let strides = channels_last_strides(&parts.shape);
         let specs = [0].into_iter().chain(FIRST_FURTHER..context.inputs.len());
         let specs = specs.filter_map(|i| context.optional(i)).map(|input| &input.spec);
         let mut shape = parts.shape.clone();
         shape[1] /= parts.count;
-        let copies = specs.map(|x| Copy::new(&x.shape, &x.strides, &strides, size_of::<f32>())).collect();
-        JoinedParts { shape, strides, copies }
+        let to = TensorSpec { dtype: parts.dtype, shape: shape.clone(), strides: strides.clone() };
+        let moves = specs.map(|x| Move::new(x, &to)).collect::<Result<_, _>>()?;
+        Ok(JoinedParts { dtype: parts.dtype, shape, strides, moves })
     }
 
     /// Copies the parts to `to`, which has room for all of them.
     fn run(&self, context: &RunContext<'_, '_>, to: *mut u8) {
         let views = [0].into_iter().chain(FIRST_FURTHER..context.inputs.len());
         let views = views.filter_map(|i| context.inputs.get(i)).flatten();
-        for (part, (copy, view)) in self.copies.iter().zip(views).enumerate() {
-            let to = to.wrapping_add(part * self.shape[1] * size_of::<f32>());
+        for (part, (movement, view)) in self.moves.iter().zip(views).enumerate() {
+            let to = to.wrapping_add(part * self.shape[1] * self.dtype.size());
             let (shape, strides) = (self.shape.clone(), self.strides.clone());
             // SAFETY: scratch memory of this step, of which each part has channels of its own.
-            let mut to = unsafe { ViewMut::from_raw_parts(DType::F32, shape, strides, to) };
-            copy.run(view, &mut to, context.pool);
+            let mut to = unsafe { ViewMut::from_raw_parts(self.dtype, shape, strides, to) };
+            match movement {
+                Move::Copy(copy) => copy.run(view, &mut to, context.pool),
+                Move::Cast(cast) => cast.run(&[view], &mut to, context.pool),
+            }
         }
+    }
+}
+
+/// How a part gets into another memory order and, where that differs, type.
+enum Move {
+    Copy(Box<Copy>),
+    Cast(Box<Map<2>>),
+}
+
+impl Move {
+    fn new(x: &TensorSpec, to: &TensorSpec) -> Result<Move, EngineError> {
+        if x.dtype == to.dtype {
+            return Ok(Move::Copy(Box::new(Copy::new(&x.shape, &x.strides, &to.strides, x.dtype.size()))));
+        }
+        let layouts = [layout(to), layout(x)];
+        Ok(Move::Cast(Box::new(Map::new(cast(x.dtype, to.dtype), layouts)?)))
     }
 }
 
@@ -349,14 +406,14 @@ struct ConvStep {
     bias: Bias,
 }
 
-/// The pointers of a convolution's inputs and output.
+/// The pointers of a convolution's inputs and output, as if all of them were float32.
 pub(super) fn arguments(
     context: &mut RunContext<'_, '_>,
     bias: &Bias,
     residual: *const f32,
 ) -> ConvArguments {
     let input = |i: usize| match context.inputs.get(i).and_then(Option::as_ref) {
-        Some(view) => view.as_ptr_of::<f32>(),
+        Some(view) => view.as_ptr().cast(),
         None => std::ptr::null(),
     };
     ConvArguments {
@@ -365,7 +422,7 @@ pub(super) fn arguments(
         w: input(1),
         bias: bias.pointer(context.inputs.get(2), context.scratch),
         residual,
-        out: context.outputs[0].as_mut_ptr_of::<f32>(),
+        out: context.outputs[0].as_mut_ptr().cast(),
     }
 }
 
@@ -380,8 +437,8 @@ impl Step for ConvStep {
             arguments.x = to.cast();
         } else {
             for i in 1..self.parts {
-                arguments.further[i - 1] =
-                    super::planning::input(context.inputs, FIRST_FURTHER + i - 1).as_ptr_of();
+                let input = super::planning::input(context.inputs, FIRST_FURTHER + i - 1);
+                arguments.further[i - 1] = input.as_ptr().cast();
             }
         }
         // SAFETY: the views are as planned, and of all of them only the residual may share the output's memory.

@@ -163,6 +163,7 @@ mod tests {
             isa: Isa::SCALAR,
             threads: 1,
             preferred_order: None,
+            rounded: false,
             memory_limit: 1 << 20,
             row_padding: None,
         };

@@ -6,6 +6,7 @@ use crate::attributes::Attributes;
 use crate::op::{
     EngineError, Operator, PlanContext, Planned, RowWindow, RunContext, Step, TensorSpec, check_size,
 };
+use vedette_simd::Isa;
 use vedette_tensor::conv::WindowAttributes;
 use vedette_tensor::pool::{
     GlobalPoolPlan, GlobalReduction, PoolPlan, PoolShape, Reduction, SqueezeExciteArguments,
@@ -95,7 +96,7 @@ impl Operator for Pool {
             });
         }
         if self.reduction == Reduction::Max
-            && matches!(x.dtype, DType::U8 | DType::I8)
+            && matches!(x.dtype, DType::U8 | DType::I8 | DType::BF16)
             && context.outputs == 1
         {
             return super::quantized::max_pool(context, shape);
@@ -117,6 +118,11 @@ impl Operator for Pool {
             scratch_bytes: 0,
             step: Box::new(MaxPoolStep { shape, column_major: self.column_major, max_pool }),
         })
+    }
+
+    fn rounds_input(&self, _: Isa, _: usize, rounded: bool) -> bool {
+        // The largest of rounded values is the largest value, rounded.
+        rounded && self.reduction == Reduction::Max
     }
 
     fn row_window(&self, context: &PlanContext<'_>, _: usize) -> Option<RowWindow> {

@@ -97,6 +97,8 @@ pub(crate) struct Parts<'a> {
     pub(crate) last_readers: &'a [Option<usize>],
     /// For every value the memory order its reader would like best.
     pub(crate) preferred_orders: &'a [Option<Vec<usize>>],
+    /// For every value whether all its readers round it to bfloat16.
+    pub(crate) rounded: &'a [bool],
     pub(crate) settings: &'a Settings,
 }
 
@@ -174,6 +176,7 @@ impl<'a> Planner<'a> {
             isa: self.parts.settings.isa,
             threads: self.parts.settings.pool.threads(),
             preferred_order: first.and_then(|id| self.parts.preferred_orders[id].as_deref()),
+            rounded: first.is_some_and(|id| self.parts.rounded[id]),
             memory_limit: self.parts.settings.memory_limit,
             row_padding,
         };

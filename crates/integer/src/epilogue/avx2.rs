@@ -67,7 +67,11 @@ pub(super) unsafe fn run(epilogue: &Epilogue, block: &SumBlock) {
         }
     }
     if whole < block.columns {
-        let bytes = epilogue.output_bytes();
+        // Floats are rounded later.
+        let bytes = match epilogue.target {
+            Target::Float { .. } => size_of::<f32>(),
+            Target::Bytes(_) => 1,
+        };
         let rest = SumBlock {
             sums: block.sums.wrapping_add(whole),
             channel: block.channel + whole,

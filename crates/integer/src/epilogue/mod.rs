@@ -15,7 +15,7 @@ use crate::Quantization;
 use crate::quantization::BOUND;
 use crate::table::Table;
 use vedette_memory::AlignedBuffer;
-use vedette_simd::{Isa, Level};
+use vedette_simd::{Isa, Level, Runs, round_runs_to_bf16};
 use vedette_tensor::Activation;
 
 /// Parameters kept for that many channels, so that a vector may begin at the last.
@@ -48,6 +48,8 @@ pub struct EpilogueSpec<'a> {
     pub residual: Option<Quantization>,
     /// Bounds of the result; the upper one wins where they cross.
     pub clamp: Option<(f32, f32)>,
+    /// Whether float32 outputs are rounded to bfloat16 last and written so.
+    pub rounded: bool,
     /// Of float32 outputs what becomes of them after that. Levels agree as nearly as the activation's do.
     pub activation: Option<Activation>,
     /// What u8 outputs mean; `None` for float32 outputs.
@@ -73,7 +75,7 @@ pub struct Epilogue {
 
 #[derive(Debug)]
 enum Target {
-    Float { low: f32, high: f32, activation: Option<Activation> },
+    Float { low: f32, high: f32, activation: Option<Activation>, rounded: bool },
     Bytes(Box<Bytes>),
 }
 
@@ -90,7 +92,7 @@ struct Bytes {
 /// A block of sums and where its results go. Channels and strides count elements.
 #[derive(Clone, Copy, Debug)]
 pub struct SumBlock {
-    /// `[rows][stride]`, columns from `channel` on.
+    /// `[rows][stride]`, columns from `channel` on; writable where outputs are rounded.
     pub sums: *const i32,
     /// Sums from one row to the next, at least `columns` rounded up to 16; what is there is readable.
     pub sums_stride: usize,
@@ -100,7 +102,7 @@ pub struct SumBlock {
     pub channel: usize,
     /// Channels.
     pub columns: usize,
-    /// The first output: f32 or u8.
+    /// The first output: f32, bfloat16 or u8.
     pub out: *mut u8,
     /// Outputs from one row to the next.
     pub out_stride: usize,
@@ -131,7 +133,7 @@ impl Epilogue {
         }
         let (low, high) = spec.clamp.unwrap_or((f32::NEG_INFINITY, f32::INFINITY));
         let target = match spec.output {
-            None => Target::Float { low, high, activation: spec.activation },
+            None => Target::Float { low, high, activation: spec.activation, rounded: spec.rounded },
             Some(output) => Target::Bytes(Box::new(Bytes {
                 inverse: 1.0 / output.scale(),
                 zero_point: output.zero_point(),
@@ -151,7 +153,8 @@ impl Epilogue {
     /// Bytes of one output.
     pub fn output_bytes(&self) -> usize {
         match self.target {
-            Target::Float { .. } => size_of::<f32>(),
+            Target::Float { rounded: true, .. } => size_of::<u16>(),
+            Target::Float { rounded: false, .. } => size_of::<f32>(),
             Target::Bytes(_) => 1,
         }
     }
@@ -180,6 +183,39 @@ impl Epilogue {
     /// The block describes memory that is readable and writable as its fields say; its channels are below
     /// [`channels`](Self::channels); the residual is there if [`has_residual`](Self::has_residual).
     pub unsafe fn run(&self, block: &SumBlock) {
+        if let Target::Float { rounded: true, .. } = self.target {
+            // SAFETY: as granted by the caller; sums have room for outputs of as many bytes.
+            unsafe { self.run_rounded(block) };
+            return;
+        }
+        // SAFETY: as granted by the caller.
+        unsafe { self.run_at_level(block) };
+    }
+
+    /// Makes float32 outputs where the sums are, then rounds them.
+    ///
+    /// # Safety
+    /// As for [`run`](Self::run).
+    unsafe fn run_rounded(&self, block: &SumBlock) {
+        let (out, out_stride) = (block.sums.cast_mut().cast::<u8>(), block.sums_stride);
+        let runs = Runs {
+            count: block.rows,
+            len: block.columns,
+            from_step: block.sums_stride as isize,
+            to_step: block.out_stride as isize,
+        };
+        // SAFETY: as granted by the caller.
+        unsafe {
+            self.run_at_level(&SumBlock { out, out_stride, ..*block });
+            round_runs_to_bf16(self.isa, block.sums.cast(), block.out.cast(), runs);
+        }
+    }
+
+    /// Writes outputs of bytes or float32.
+    ///
+    /// # Safety
+    /// As for [`run`](Self::run).
+    unsafe fn run_at_level(&self, block: &SumBlock) {
         // SAFETY: as granted by the caller; an `Isa` exists only where the CPU has its level.
         unsafe {
             match self.isa.level() {

@@ -1,4 +1,5 @@
 use super::*;
+use vedette_simd::bf16_bits;
 
 /// The outputs of sums without gaps.
 pub(crate) fn outputs(epilogue: &Epilogue, sums: &[i32], residual: Option<&[u8]>) -> Vec<u8> {
@@ -11,7 +12,7 @@ pub(crate) fn outputs(epilogue: &Epilogue, sums: &[i32], residual: Option<&[u8]>
         to[..columns].copy_from_slice(from);
     }
     let block = SumBlock {
-        sums: padded.as_ptr(),
+        sums: padded.as_mut_ptr().cast_const(),
         sums_stride: stride,
         rows,
         channel: 0,
@@ -141,5 +142,30 @@ fn parameters_that_are_no_numbers_give_the_same_bytes_at_every_level() {
     for isa in Isa::available() {
         assert_eq!(outputs(&Epilogue::new(isa, &spec), &[1, 1, 1, -5], None), [0, 255, 0, 0]);
         assert_eq!(outputs(&Epilogue::new(isa, &spec), &[0, 0, 0, 5], None), [0, 0, 0, 255]);
+    }
+}
+
+#[test]
+fn float_outputs_are_rounded_to_bfloat16_at_every_level() {
+    for columns in [1, 8, 17, 48, 70] {
+        let rows = 3;
+        let sums: Vec<i32> =
+            numbers(1, rows * columns).iter().map(|&x| (x % 60_000) as i32 - 30_000).collect();
+        let multiplier: Vec<f32> = numbers(2, columns).iter().map(|&x| (x >> 8) as f32 * 1e-11).collect();
+        let spec = EpilogueSpec {
+            multiplier: &multiplier,
+            clamp: Some((-3.0, 2.9)),
+            activation: Some(Activation::Relu),
+            ..EpilogueSpec::default()
+        };
+        for isa in Isa::available() {
+            let real = outputs(&Epilogue::new(isa, &spec), &sums, None);
+            let expected: Vec<u8> = real
+                .chunks_exact(4)
+                .flat_map(|f| bf16_bits(f32::from_ne_bytes([f[0], f[1], f[2], f[3]])).to_ne_bytes())
+                .collect();
+            let rounded = EpilogueSpec { rounded: true, ..spec.clone() };
+            assert_eq!(outputs(&Epilogue::new(isa, &rounded), &sums, None), expected, "{}", isa.name());
+        }
     }
 }

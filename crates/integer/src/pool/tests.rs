@@ -86,17 +86,23 @@ fn windows_are_pooled_alike_at_every_level() {
         let mut size = [shape[0], shape[1], 1, 1, 1];
         size[7 - shape.len()..].copy_from_slice(&shape[2..]);
         let x = bytes(shape.iter().product(), 7);
-        let (mut largest, mut signed) = (Vec::new(), Vec::new());
+        // Of two bytes the second alone differs: values of either sign, and of the same byte.
+        let words: Vec<u8> = x.iter().flat_map(|&x| u16::from_be_bytes([x, 0x40]).to_ne_bytes()).collect();
+        let value = |x: u8| f32::from_bits(u32::from(x) << 24 | 0x40 << 16);
+        let (mut largest, mut signed, mut real) = (Vec::new(), Vec::new(), Vec::new());
         let mut sums = Vec::new();
         windows(&pooled, &x, size, |bytes, padded| {
             largest.push(bytes.iter().copied().max().unwrap_or(0));
             signed.push(bytes.iter().map(|&x| x as i8).max().unwrap_or(0) as u8);
+            let most = bytes.iter().map(|&x| value(x)).fold(f32::NEG_INFINITY, f32::max);
+            real.extend(((most.to_bits() >> 16) as u16).to_ne_bytes());
             sums.push((bytes.iter().map(|&x| i32::from(x) - 77).sum::<i32>(), bytes.len(), padded));
         });
         for isa in Isa::available() {
             let plan = |reduction| PoolPlan::new(isa, 2, pooled.clone(), reduction, strides(size)).unwrap();
             assert_eq!(run(&plan(ByteReduction::MaxU8), &x, largest.len()), largest, "{isa:?} {shape:?}");
             assert_eq!(run(&plan(ByteReduction::MaxI8), &x, signed.len()), signed, "{isa:?} {shape:?}");
+            assert_eq!(run(&plan(ByteReduction::MaxBf16), &words, real.len()), real, "{isa:?} {shape:?}");
             for include_pad in [false, true] {
                 let count = |sum: &(i32, usize, usize)| if include_pad { sum.2 } else { sum.1 }.max(1);
                 let real: Vec<f32> =

@@ -8,13 +8,15 @@ use vedette_tensor::conv::Axis;
 use vedette_tensor::matmul::{chunk, parts_for};
 use vedette_tensor::pool::PoolShape;
 
-/// What becomes of the bytes under a window.
+/// What becomes of the elements under a window: bytes, or bfloat16, whose order is that of integers.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum ByteReduction {
     /// The largest u8.
     MaxU8,
     /// The largest i8.
     MaxI8,
+    /// The largest bfloat16; a NaN counts as beyond the infinity of its sign.
+    MaxBf16,
     /// The mean.
     Average {
         /// What the bytes stand for.
@@ -22,6 +24,51 @@ pub enum ByteReduction {
         /// Whether padding counts as real zeros.
         include_pad: bool,
     },
+}
+
+impl ByteReduction {
+    /// Bytes of an element of the input.
+    fn element_bytes(&self) -> usize {
+        if *self == ByteReduction::MaxBf16 { 2 } else { 1 }
+    }
+}
+
+/// The bits of a bfloat16, in the order of the values.
+#[derive(Clone, Copy)]
+struct Bf16(i16);
+
+impl Bf16 {
+    /// Of two values with a sign the one with the larger magnitude is less.
+    #[inline(always)]
+    fn key(self) -> i16 {
+        self.0 ^ (self.0 >> 15 & i16::MAX)
+    }
+}
+
+impl PartialEq for Bf16 {
+    #[inline(always)]
+    fn eq(&self, other: &Bf16) -> bool {
+        self.key() == other.key()
+    }
+}
+
+impl PartialOrd for Bf16 {
+    #[inline(always)]
+    fn partial_cmp(&self, other: &Bf16) -> Option<std::cmp::Ordering> {
+        Some(self.key().cmp(&other.key()))
+    }
+
+    #[inline(always)]
+    fn gt(&self, other: &Bf16) -> bool {
+        self.key() > other.key()
+    }
+}
+
+impl Default for Bf16 {
+    /// The largest of nothing.
+    fn default() -> Bf16 {
+        Bf16(0xff80u16 as i16)
+    }
 }
 
 /// Output pixels whose windows are cut alike.
@@ -36,7 +83,7 @@ struct Run {
     padded: usize,
 }
 
-/// A planned pooling of bytes whose channels lie next to each other, as do the pixels of a line; so do the output's.
+/// A planned pooling of elements whose channels lie next to each other, as do the pixels of a line; so do the output's.
 pub struct PoolPlan {
     isa: Isa,
     shape: PoolShape,
@@ -108,7 +155,7 @@ impl PoolPlan {
             ByteReduction::Average { .. } => {
                 (self.row() + self.shape.axes[2].output * self.shape.channels) * size_of::<i32>()
             }
-            _ => self.row(),
+            _ => self.row() * self.reduction.element_bytes(),
         };
         bytes.next_multiple_of(64)
     }
@@ -121,7 +168,7 @@ impl PoolPlan {
     /// Runs the pooling.
     ///
     /// # Safety
-    /// `x` is the first element of the input as planned, `out` has room for a channels-last output of the reduction's
+    /// `x` is the first element of the input as planned, aligned for its type, `out` has room for a channels-last output of the reduction's
     /// type; `scratch` has [`scratch_bytes`](Self::scratch_bytes) and is aligned for `i32`.
     pub unsafe fn run(&self, x: *const u8, out: *mut u8, scratch: &mut [u8], pool: &ThreadPool) {
         assert!(scratch.len() >= self.scratch_bytes());
@@ -135,7 +182,8 @@ impl PoolPlan {
             for line in chunk(lines, self.parts, part, 1) {
                 let (slice, y) = (line / height.output, line % height.output);
                 let (batch, z) = (slice / depth.output, slice % depth.output);
-                let x = x.wrapping_offset(batch as isize * self.x[0]).cast_const();
+                let image = batch as isize * self.x[0] * self.reduction.element_bytes() as isize;
+                let x = x.wrapping_offset(image).cast_const();
                 let place = Place { x, z, y, scratch };
                 let at = line * outputs;
                 // SAFETY: a line of the output, which is this part's own, as is its scratch; the input is as planned.
@@ -150,6 +198,11 @@ impl PoolPlan {
                             let out = std::slice::from_raw_parts_mut(out, outputs);
                             at_level!(self.isa, self.max_line::<i8>(&place, &mut *out));
                         }
+                        ByteReduction::MaxBf16 => {
+                            let out = out.cast::<Bf16>().wrapping_add(at);
+                            let out = std::slice::from_raw_parts_mut(out, outputs);
+                            at_level!(self.isa, self.max_line::<Bf16>(&place, &mut *out));
+                        }
                         ByteReduction::Average { mean, include_pad } => {
                             let out = out.wrapping_add(at * mean.output_bytes());
                             at_level!(self.isa, self.mean_line(&place, &mean, include_pad, out));
@@ -163,7 +216,7 @@ impl PoolPlan {
     /// The input lines under the windows of output line `z, y`.
     ///
     /// # Safety
-    /// The place is one of the input.
+    /// The place is one of the input, whose elements are `T`.
     #[inline(always)]
     unsafe fn lines<'a, T: 'a>(&'a self, place: &Place) -> impl Iterator<Item = &'a [T]> {
         let [depth, height, _] = self.shape.axes;
@@ -171,18 +224,18 @@ impl PoolPlan {
         depth.taps_within(z).flat_map(move |kz| {
             height.taps_within(y).filter_map(move |ky| {
                 let (z, y) = (depth.at(z, kz)?, height.at(y, ky)?);
-                let at = x.wrapping_offset(z as isize * self.x[1] + y as isize * self.x[2]);
-                // SAFETY: a line of the input, whose pixels follow one another; T is a byte.
-                Some(unsafe { std::slice::from_raw_parts(at.cast::<T>(), row) })
+                let at = x.cast::<T>().wrapping_offset(z as isize * self.x[1] + y as isize * self.x[2]);
+                // SAFETY: a line of the input, whose pixels follow one another.
+                Some(unsafe { std::slice::from_raw_parts(at, row) })
             })
         })
     }
 
     /// # Safety
-    /// The place is one of the input, and its scratch has room for a row; `T` is a byte.
+    /// The place is one of the input, whose elements are `T`, and its scratch has room for a row.
     #[inline(always)]
     unsafe fn max_line<T: Copy + PartialOrd + Default + 'static>(&self, place: &Place, out: &mut [T]) {
-        // SAFETY: as granted; any byte is a T.
+        // SAFETY: as granted; any bytes are a T.
         let combined = unsafe { std::slice::from_raw_parts_mut(place.scratch.cast::<T>(), self.row()) };
         // SAFETY: as granted.
         let mut lines = unsafe { self.lines::<T>(place) };

@@ -8,7 +8,7 @@ use vedette_tensor::View;
 use vedette_tensor::conv::five;
 use vedette_tensor::movement::Copy;
 
-/// An input `[N, C, ...]` of bytes with one to three spatial axes, copied where its memory order is another.
+/// An input `[N, C, ...]` with one to three spatial axes, copied where its memory order is another.
 pub(super) struct ChannelsLast {
     copy: Option<(Copy, ScratchTensor)>,
     /// Strides of images, slices and lines.

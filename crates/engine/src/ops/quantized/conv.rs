@@ -123,13 +123,14 @@ impl Operator for Conv {
         check_kernel(&self.kernel, &w.spec.shape)?;
         let shape = conv_shape(context, &x.shape, &w.spec.shape, self.groups, &self.window)?;
         let y = shape.output();
-        let dtype = self.attributes.output_dtype();
+        let dtype = self.attributes.output_dtype(context.rounded);
         check_size(dtype, &y, context.memory_limit)?;
         let zero_point = self.attributes.zero_point;
         let packed = self.forms.get(context.isa, || {
             let Some(view) = &w.value else { return Ok(None) };
             let weights = Weights::new(context.isa, &shape, view, zero_point);
-            let epilogue = self.attributes.epilogue(context, y[1], weights.largest_sum(), 1)?;
+            let epilogue =
+                self.attributes.epilogue(context, y[1], weights.largest_sum(), 1, context.rounded)?;
             let bytes = weights.bytes() + epilogue.bytes();
             let form = PackedProduct { weights: Arc::new(weights), epilogue: Arc::new(epilogue) };
             Ok::<_, EngineError>(Some((form, bytes)))

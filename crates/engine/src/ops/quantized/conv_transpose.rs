@@ -43,7 +43,7 @@ impl Operator for ConvTranspose {
         check_kernel(&self.kernel, &w.spec.shape)?;
         let shape = TransposeShape::new(&x.shape, &w.spec.shape, self.groups, &self.window)?;
         let y = shape.output();
-        let dtype = self.attributes.output_dtype();
+        let dtype = self.attributes.output_dtype(context.rounded);
         check_size(dtype, &y, context.memory_limit)?;
         TransposePlan::check(&shape)?;
         let zero_point = self.attributes.zero_point;
@@ -51,7 +51,8 @@ impl Operator for ConvTranspose {
             let Some(view) = &w.value else { return Ok(None) };
             let weights = TransposeWeights::new(context.isa, &shape, view, zero_point);
             let repeats = TransposeWeights::repeats(&shape);
-            let epilogue = self.attributes.epilogue(context, y[1], weights.largest_sum(), repeats)?;
+            let epilogue =
+                self.attributes.epilogue(context, y[1], weights.largest_sum(), repeats, context.rounded)?;
             let bytes = weights.bytes() + epilogue.bytes();
             let form = PackedProduct { weights: Arc::new(weights), epilogue: Arc::new(epilogue) };
             Ok::<_, EngineError>(Some((form, bytes)))

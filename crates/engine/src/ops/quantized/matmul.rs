@@ -47,12 +47,13 @@ impl Operator for MatMul {
     fn plan(&self, context: &PlanContext<'_>) -> Result<Planned, EngineError> {
         self.attributes.check(context)?;
         let (shape, columns) = output_shape(context)?;
-        let dtype = self.attributes.output_dtype();
+        let dtype = self.attributes.output_dtype(context.rounded);
         check_size(dtype, &shape, context.memory_limit)?;
         let packed = self.forms.get(context.isa, || {
             let Some(view) = &context.input(WEIGHTS)?.value else { return Ok(None) };
             let weights = pack_columns(context.isa, view, self.attributes.zero_point);
-            let epilogue = self.attributes.epilogue(context, columns, weights.largest_sum(), 1)?;
+            let epilogue =
+                self.attributes.epilogue(context, columns, weights.largest_sum(), 1, context.rounded)?;
             let bytes = weights.bytes() + epilogue.bytes();
             let form = PackedProduct { weights: Arc::new(weights), epilogue: Arc::new(epilogue) };
             Ok::<_, EngineError>(Some((form, bytes)))

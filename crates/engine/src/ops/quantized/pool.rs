@@ -74,10 +74,11 @@ fn plan_window(
     Ok(Planned::Step { outputs: vec![output], in_place: Vec::new(), scratch_bytes, step })
 }
 
-/// MaxPool of u8 or i8 without indices.
+/// MaxPool of u8, i8 or bfloat16 without indices.
 pub(in crate::ops) fn max_pool(context: &PlanContext<'_>, shape: PoolShape) -> Result<Planned, EngineError> {
     match context.input(0)?.spec.dtype {
         DType::I8 => plan_window(context, shape, ByteReduction::MaxI8, DType::I8),
+        DType::BF16 => plan_window(context, shape, ByteReduction::MaxBf16, DType::BF16),
         dtype => plan_window(context, shape, ByteReduction::MaxU8, dtype),
     }
 }

@@ -49,9 +49,13 @@ impl ProductAttributes {
         })
     }
 
-    /// The element type of the output.
-    pub(super) fn output_dtype(&self) -> DType {
-        if self.output.is_some() { DType::U8 } else { DType::F32 }
+    /// The element type of the output; `rounded` where a real one may be bfloat16.
+    pub(super) fn output_dtype(&self, rounded: bool) -> DType {
+        match self.output {
+            Some(_) => DType::U8,
+            None if rounded => DType::BF16,
+            None => DType::F32,
+        }
     }
 
     /// An error unless the inputs are what the operators take.
@@ -75,6 +79,7 @@ impl ProductAttributes {
         channels: usize,
         largest_sum: u32,
         repeats: usize,
+        rounded: bool,
     ) -> Result<Epilogue, EngineError> {
         let multiplier = vector(context, MULTIPLIER, channels)?.unwrap_or_default().repeat(repeats);
         let bias = vector(context, BIAS, channels)?.map(|bias| bias.repeat(repeats));
@@ -84,6 +89,7 @@ impl ProductAttributes {
             bias: bias.as_deref(),
             residual: self.residual.filter(|_| context.optional(RESIDUAL).is_some()),
             clamp: self.clamp,
+            rounded,
             activation: self.activation,
             output: self.output,
             table: table.as_ref(),
