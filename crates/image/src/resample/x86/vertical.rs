@@ -19,24 +19,48 @@ pub unsafe fn vertical<R: Registers>(
     if columns.len() < R::BYTES {
         return columns.start;
     }
+    let end = columns.end;
+    // SAFETY: as the caller grants.
+    unsafe {
+        match weights.bytes.map_or(0, <[_]>::len) {
+            1 => narrow::<R, 1>(rows, weights, columns, out),
+            2 => narrow::<R, 2>(rows, weights, columns, out),
+            3 => narrow::<R, 3>(rows, weights, columns, out),
+            4 => narrow::<R, 4>(rows, weights, columns, out),
+            5 => narrow::<R, 5>(rows, weights, columns, out),
+            6 => narrow::<R, 6>(rows, weights, columns, out),
+            7 => narrow::<R, 7>(rows, weights, columns, out),
+            8 => narrow::<R, 8>(rows, weights, columns, out),
+            _ => blocks::<R>(
+                columns,
+                out,
+                #[inline(always)]
+                |x| wide::<R>(rows, weights, x),
+            ),
+        }
+    }
+    end
+}
+
+/// Stores what `each` makes of a register of columns: columns 0-7 and 16-23 of each 32, and the others.
+///
+/// # Safety
+/// As [`vertical`].
+#[inline(always)]
+unsafe fn blocks<R: Registers>(columns: Range<usize>, out: *mut i16, each: impl Fn(usize) -> [R::V; 2]) {
     let mut x = columns.start;
     while x < columns.end {
         // The last block overlaps the one before it.
         x = x.min(columns.end - R::BYTES);
+        let [even, odd] = each(x);
+        let [first, second] = R::zip_lanes(even, odd);
         // SAFETY: a register from x on lies within the columns.
         unsafe {
-            let [even, odd] = match weights.bytes {
-                Some(bytes) => narrow::<R>(rows, bytes, weights.shift, x),
-                None => wide::<R>(rows, weights, x),
-            };
-            // In each 32 columns `even` holds columns 0-7 and 16-23, `odd` the others.
-            let [first, second] = R::zip_lanes(even, odd);
             R::store(out.wrapping_add(x).cast(), first);
             R::store(out.wrapping_add(x + R::BYTES / 2).cast(), second);
         }
         x += R::BYTES;
     }
-    columns.end
 }
 
 /// Sums of 32 bits.
@@ -68,26 +92,46 @@ unsafe fn wide<R: Registers>(rows: &[*const u8], weights: RowWeights<'_>, x: usi
     [R::pack32(sums[0], sums[1]), R::pack32(sums[2], sums[3])]
 }
 
-/// Sums of 16 bits.
+/// [`vertical`] in sums of 16 bits, of `PAIRS` pairs of rows: their weights stay in registers.
 ///
 /// # Safety
-/// As [`wide`], `bytes` those of a narrow plan.
+/// As there.
 #[inline(always)]
-unsafe fn narrow<R: Registers>(rows: &[*const u8], bytes: &[[i32; 2]], shift: u32, x: usize) -> [R::V; 2] {
-    let mut pairs = bytes.iter().zip(rows.chunks_exact(2));
-    let Some((weights, rows)) = pairs.next() else { return [R::splat16(0); 2] };
-    // SAFETY: as the caller grants.
-    let mut sums = unsafe { products::<R>(rows, weights, x) };
-    for (weights, rows) in pairs {
-        // SAFETY: as above.
-        let products = unsafe { products::<R>(rows, weights, x) };
-        for i in 0..4 {
-            sums[i] = R::add16(sums[i], products[i]);
-        }
+unsafe fn narrow<R: Registers, const PAIRS: usize>(
+    rows: &[*const u8],
+    weights: RowWeights<'_>,
+    columns: Range<usize>,
+    out: *mut i16,
+) {
+    let bytes = weights.bytes.and_then(<[_]>::first_chunk::<PAIRS>);
+    let (Some(bytes), Some(&rows)) = (bytes, rows.as_chunks::<2>().0.first_chunk::<PAIRS>()) else { return };
+    let shift = R::splat16(rounding_shift(weights.shift));
+    let mut weights = [[shift; 2]; PAIRS];
+    for (weights, bytes) in weights.iter_mut().zip(bytes) {
+        *weights = [R::splat32(bytes[0]), R::splat32(bytes[1])];
     }
-    let shift = R::splat16(rounding_shift(shift));
-    let [even, odd, even_low, odd_low] = sums;
-    [R::add16(even, R::multiply_high16(even_low, shift)), R::add16(odd, R::multiply_high16(odd_low, shift))]
+    // SAFETY: as the caller grants.
+    unsafe {
+        blocks::<R>(
+            columns,
+            out,
+            #[inline(always)]
+            |x| {
+                let mut sums = products::<R>(rows[0], weights[0], x);
+                for pair in 1..PAIRS {
+                    let products = products::<R>(rows[pair], weights[pair], x);
+                    for (sum, product) in sums.iter_mut().zip(products) {
+                        *sum = R::add16(*sum, product);
+                    }
+                }
+                let [even, odd, even_low, odd_low] = sums;
+                [
+                    R::add16(even, R::multiply_high16(even_low, shift)),
+                    R::add16(odd, R::multiply_high16(odd_low, shift)),
+                ]
+            },
+        )
+    }
 }
 
 /// Two rows times the high bytes of their weights, and times the low bytes.
@@ -95,10 +139,9 @@ unsafe fn narrow<R: Registers>(rows: &[*const u8], bytes: &[[i32; 2]], shift: u3
 /// # Safety
 /// As [`wide`].
 #[inline(always)]
-unsafe fn products<R: Registers>(rows: &[*const u8], weights: &[i32; 2], x: usize) -> [R::V; 4] {
+unsafe fn products<R: Registers>(rows: [*const u8; 2], [high, low]: [R::V; 2], x: usize) -> [R::V; 4] {
     // SAFETY: as the caller grants.
     let (first, second) = unsafe { (R::load(rows[0].add(x)), R::load(rows[1].add(x))) };
     let (even, odd) = (R::unpack_low8(first, second), R::unpack_high8(first, second));
-    let (high, low) = (R::splat32(weights[0]), R::splat32(weights[1]));
     [R::maddubs(even, high), R::maddubs(odd, high), R::maddubs(even, low), R::maddubs(odd, low)]
 }
