@@ -5,11 +5,11 @@ use std::ptr::null;
 use std::sync::Arc;
 use std::time::Instant;
 use vedette_bfloat16::attention::{AttentionArguments, AttentionOperands, AttentionPlan};
-use vedette_bfloat16::matmul::MatMulPlan;
+use vedette_bfloat16::matmul::{MatMulArguments, MatMulPlan};
 use vedette_memory::AlignedBuffer;
 use vedette_runtime::ThreadPool;
 use vedette_tensor::Activation;
-use vedette_tensor::matmul::{Epilogue, MatMulArguments, MatMulOperands};
+use vedette_tensor::matmul::{Epilogue, MatMulOperands};
 
 /// Rows, depth, columns.
 const PRODUCTS: &[[usize; 3]] = &[
@@ -50,11 +50,11 @@ fn main() {
             let Ok(plan) = plan else { return };
             let mut scratch = AlignedBuffer::new(plan.scratch_bytes());
             let arguments = MatMulArguments {
-                a: a.as_ptr().cast(),
+                a: a.as_ptr(),
                 b: null(),
                 bias: bias.as_ptr().cast(),
                 residual: null(),
-                out: out.as_mut_ptr().cast(),
+                out: out.as_mut_ptr(),
             };
             // SAFETY: vectors of the sizes planned for.
             let seconds = least(|| unsafe { plan.run(&arguments, scratch.as_mut_slice(), &pool) });
@@ -73,8 +73,8 @@ fn main() {
     };
     let Ok(plan) = AttentionPlan::new(isa, threads, &operands, &strides, 0.125) else { return };
     let mut scratch = AlignedBuffer::new(plan.scratch_bytes());
-    let values = values.as_ptr().cast::<f32>();
-    let arguments = AttentionArguments { q: values, k: values, v: values, out: out.as_mut_ptr().cast() };
+    let values = values.as_ptr();
+    let arguments = AttentionArguments { q: values, k: values, v: values, out: out.as_mut_ptr() };
     // SAFETY: vectors of the sizes planned for.
     let seconds = least(|| unsafe { plan.run(&arguments, scratch.as_mut_slice(), &pool) });
     let speed = plan.work() as f64 / seconds / 1e9;

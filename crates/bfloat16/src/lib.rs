@@ -17,8 +17,10 @@ mod shared;
 mod source;
 #[cfg(test)]
 mod test_data;
+mod values;
 
 pub use product::PackedColumns;
+pub use values::Values;
 pub use vedette_tensor::TensorError;
 
 /// Whether products at this level are computed by bfloat16 units. Where they are not, float32 kernels are faster.

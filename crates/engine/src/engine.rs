@@ -378,12 +378,13 @@ fn rounded(program: &Program, operators: &[Box<dyn Operator>], live: &[bool], is
     let mut rounded = vec![false; program.values];
     // Backwards, as readers stand behind what they read.
     for node in program.nodes.iter().rev() {
-        let Some(id) = node.outputs.first().copied().flatten() else { continue };
-        let rounds = |&(reader, position): &(usize, usize)| {
-            let output = program.nodes[reader].outputs.first().copied().flatten();
-            operators[reader].rounds_input(isa, position, output.is_some_and(|output| rounded[output]))
-        };
-        rounded[id] = !readers[id].is_empty() && readers[id].iter().all(rounds);
+        for id in node.outputs.iter().copied().flatten() {
+            let rounds = |&(reader, position): &(usize, usize)| {
+                let mut outputs = program.nodes[reader].outputs.iter().copied().flatten();
+                operators[reader].rounds_input(isa, position, outputs.all(|output| rounded[output]))
+            };
+            rounded[id] = !readers[id].is_empty() && readers[id].iter().all(rounds);
+        }
     }
     rounded
 }

@@ -238,7 +238,7 @@ pub trait Operator: Send + Sync {
     }
 
     /// Whether the operator rounds input `input` to bfloat16 before anything else, and takes it as bfloat16 too;
-    /// `rounded` is [`PlanContext::rounded`] of its own output.
+    /// `rounded` is [`PlanContext::rounded`] of all its own outputs.
     fn rounds_input(&self, _isa: Isa, _input: usize, _rounded: bool) -> bool {
         false
     }

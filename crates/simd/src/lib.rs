@@ -10,6 +10,7 @@ mod bf16;
 mod features;
 mod prefetch;
 mod real;
+mod store;
 mod vector;
 
 #[cfg(target_arch = "x86_64")]
@@ -21,6 +22,9 @@ pub use bf16::{Runs, bf16_bits, bf16_value, copy_runs, round_runs_to_bf16, round
 pub use features::{CpuFeatures, Isa, features, isa};
 pub use prefetch::{Fetch, prefetch, prefetch_ahead, prefetch_to_l2};
 pub use real::{Doubles, Real};
+#[cfg(target_arch = "x86_64")]
+pub use store::ByUnits;
+pub use store::{AsBfloat16, AsFloat32, Store};
 pub use vector::{Scalar, Simd};
 #[cfg(target_arch = "x86_64")]
 pub use x86::{Avx2, Avx512};
@@ -72,4 +76,4 @@ pub fn called_once<R, F: FnOnce() -> R>(body: F) -> F {
 
 pub use features::Level;
 #[cfg(target_arch = "x86_64")]
-pub use x86::{call_avx2, call_avx512};
+pub use x86::{call_avx2, call_avx512, call_avx512_bf16};

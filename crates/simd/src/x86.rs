@@ -21,6 +21,16 @@ pub unsafe fn call_avx512<R>(f: impl FnOnce() -> R) -> R {
     f()
 }
 
+/// Runs `f` compiled with AVX-512 F, BW, DQ, VL and BF16.
+///
+/// # Safety
+/// The CPU must have these features.
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,avx2,fma,f16c,bmi1,bmi2,popcnt")]
+#[inline]
+pub unsafe fn call_avx512_bf16<R>(f: impl FnOnce() -> R) -> R {
+    f()
+}
+
 /// Eight lanes, AVX2 with FMA.
 #[derive(Clone, Copy, Debug)]
 pub struct Avx2;

@@ -1,6 +1,7 @@
 use super::weights::{ROOM, weigh};
+use crate::Values;
 use crate::kernel::BLOCK;
-use crate::matmul::RowCopy;
+use crate::matmul::{RowCopy, Rows};
 use crate::product::{ColumnLayout, Product, Surface};
 use crate::shared::Shared;
 use std::f32::consts::LOG2_E;
@@ -65,13 +66,13 @@ impl AttentionOperands<'_> {
 #[derive(Clone, Copy, Debug)]
 pub struct AttentionArguments {
     /// First query.
-    pub q: *const f32,
+    pub q: *const u8,
     /// First key.
-    pub k: *const f32,
+    pub k: *const u8,
     /// First value.
-    pub v: *const f32,
+    pub v: *const u8,
     /// First element of the output.
-    pub out: *mut f32,
+    pub out: *mut u8,
 }
 
 // SAFETY: the pointers are only used by `run`, whose caller answers for concurrent use.
@@ -83,14 +84,14 @@ struct Side {
     layout: ColumnLayout,
     offsets: Vec<isize>,
     strides: (isize, isize),
-    scale: f32,
+    values: Values,
 }
 
 impl Side {
-    fn new(isa: Isa, matrix: &Matrix, scale: f32) -> Side {
+    fn new(isa: Isa, matrix: &Matrix) -> Side {
         let layout = ColumnLayout::new(isa, matrix.columns, (1, matrix.rows), true);
         let strides = (matrix.row_stride, matrix.column_stride);
-        Side { layout, offsets: matrix.own_offsets(), strides, scale }
+        Side { layout, offsets: matrix.own_offsets(), strides, values: Values::Float32 }
     }
 
     fn bytes(&self) -> usize {
@@ -105,27 +106,34 @@ impl Side {
     ///
     /// # Safety
     /// `from` is the first element of the tensor; `to` has room for all matrices.
-    unsafe fn pack(&self, task: usize, from: *const f32, to: *mut u16) {
+    unsafe fn pack(&self, task: usize, from: *const u8, to: *mut u16) {
         let (number, block) = (task / self.layout.blocks(), task % self.layout.blocks());
         let to = to.wrapping_add(number * self.layout.packed_len());
-        let from = from.wrapping_offset(self.offsets[number]);
+        let (from, blocks) = (self.values.at(from, self.offsets[number]), block..block + 1);
         // SAFETY: as granted by the caller.
-        unsafe { self.layout.pack_strided(block..block + 1, from, self.strides, self.scale, to) };
+        unsafe {
+            match self.values {
+                Values::Float32 => self.layout.pack_strided(blocks, from.cast(), self.strides, 1.0, to),
+                Values::Bfloat16 => self.layout.pack_rounded(blocks, from.cast(), self.strides, to),
+            }
+        }
     }
 }
 
-/// A planned attention of float32 tensors: queries, keys (times `alpha`), weights and values are rounded to bfloat16.
+/// A planned attention of float32 tensors: queries, keys, weights and values are rounded to bfloat16, or are so already.
 #[derive(Debug)]
 pub struct AttentionPlan {
     isa: Isa,
     rows: usize,
     /// For every head: offset of the queries, numbers of the keys and values, offset in the output.
     heads: Vec<(isize, usize, usize, isize)>,
-    q_row: isize,
-    copy: RowCopy,
+    queries: Rows,
     keys: Side,
     values: Side,
     out_row: isize,
+    out: Values,
+    /// What makes scores exponents of 2.
+    scale: f32,
     /// Chunks of rows of a head, and parts that all of them are shared among.
     chunks: usize,
     parts: usize,
@@ -160,9 +168,8 @@ impl AttentionPlan {
             .zip(out.own_offsets())
             .map(|(((q, _), ((_, k), (_, v))), out)| (q, k, v, out))
             .collect();
-        // The scale goes into the keys, with what makes powers of e powers of 2.
-        let keys = Side::new(isa, &k, alpha * LOG2_E);
-        let values = Side::new(isa, &v, 1.0);
+        let keys = Side::new(isa, &k);
+        let values = Side::new(isa, &v);
         let copy = RowCopy::new(isa, q.columns, q.column_stride, keys.layout.run_len());
         let chunks = q.rows.div_ceil(ROWS);
         let products = (q.columns + v.columns) as u64 / keys.layout.kernel().speed + EXPONENTIAL as u64;
@@ -172,14 +179,21 @@ impl AttentionPlan {
             isa,
             rows: q.rows,
             heads,
-            q_row: q.row_stride,
-            copy,
+            queries: Rows { values: Values::Float32, copy, step: q.row_stride },
             keys,
             values,
             out_row: out_strides[axes],
+            out: Values::Float32,
+            scale: alpha * LOG2_E,
             chunks,
             parts,
         })
+    }
+
+    /// The same where queries, keys, values and the output are of these values.
+    pub fn with_values(mut self, [q, k, v]: [Values; 3], out: Values) -> AttentionPlan {
+        (self.queries.values, self.keys.values, self.values.values, self.out) = (q, k, v, out);
+        self
     }
 
     /// Scores from one row to the next: whole vectors.
@@ -187,14 +201,20 @@ impl AttentionPlan {
         self.keys.layout.columns().next_multiple_of(ROOM)
     }
 
-    /// Bytes of the copies of some queries, of their scores and of their weights.
-    fn part_bytes(&self) -> [usize; 3] {
+    /// Averages from one row to the next: whole blocks.
+    fn average_step(&self) -> usize {
+        self.values.layout.columns().next_multiple_of(BLOCK)
+    }
+
+    /// Bytes of the copies of some queries, of their scores, of their weights and of the averages these make.
+    fn part_bytes(&self) -> [usize; 4] {
         let rows = ROWS.min(self.rows);
         let values = size_of::<u16>();
         [
-            rows * self.copy.len * values,
+            rows * self.queries.copy.len * values,
             rows * self.score_step() * size_of::<f32>(),
             rows * self.values.layout.run_len() * values,
+            rows * self.average_step() * size_of::<f32>(),
         ]
         .map(|bytes| bytes.next_multiple_of(64))
     }
@@ -211,7 +231,7 @@ impl AttentionPlan {
 
     /// Multiply-accumulates of a run.
     pub fn work(&self) -> u64 {
-        let columns = self.copy.depth + self.values.layout.columns();
+        let columns = self.queries.copy.depth + self.values.layout.columns();
         (self.heads.len() * self.rows) as u64 * (self.keys.layout.columns() * columns) as u64
     }
 
@@ -259,8 +279,8 @@ impl AttentionPlan {
                         keys.0.cast::<u16>().add(k * self.keys.layout.packed_len()).cast_const(),
                         values.0.cast::<u16>().add(v * self.values.layout.packed_len()).cast_const(),
                     );
-                    let q = arguments.q.offset(q + rows.start as isize * self.q_row);
-                    let out = arguments.out.offset(out + rows.start as isize * self.out_row);
+                    let q = self.queries.values.at(arguments.q, q + rows.start as isize * self.queries.step);
+                    let out = self.out.at(arguments.out, out + rows.start as isize * self.out_row).cast_mut();
                     self.run_rows(q, packed, rows.len(), out, room);
                 }
             }
@@ -271,63 +291,65 @@ impl AttentionPlan {
     /// The pointers are those of some rows of a head, of its packed keys and values, and of a part's room.
     unsafe fn run_rows(
         &self,
-        q: *const f32,
+        q: *const u8,
         (keys, values): (*const u16, *const u16),
         rows: usize,
-        out: *mut f32,
+        out: *mut u8,
         room: *mut u8,
     ) {
-        let [query_bytes, score_bytes, _] = self.part_bytes();
-        let queries = room.cast::<u16>();
+        let [query_bytes, score_bytes, weight_bytes, _] = self.part_bytes();
+        let copies = room.cast::<u16>();
         let scores = room.wrapping_add(query_bytes).cast::<f32>();
         let weights = room.wrapping_add(query_bytes + score_bytes).cast::<u16>();
+        let averages = room.wrapping_add(query_bytes + score_bytes + weight_bytes).cast::<f32>();
         let (m, step, len) = (self.keys.layout.columns(), self.score_step(), self.values.layout.run_len());
-        let product = |columns, packed, base, pixel_step: usize, out, out_step: usize, plain| Product {
+        // Rows of scores and averages have room for whole blocks.
+        let product = |columns, packed, base, pixel_step: isize, out: *mut f32, out_step: usize| Product {
             columns,
             packed,
             runs: &[0],
             epilogue: Epilogue::default(),
             width: rows,
-            input: Surface { base, line_step: 0, pixel_step: pixel_step as isize },
+            input: Surface { base, line_step: 0, pixel_step },
             out: Surface { base: out, line_step: 0, pixel_step: out_step as isize },
             bias: std::ptr::null(),
             residual: std::ptr::null(),
-            plain,
+            plain: true,
         };
-        // Rows of scores have room for whole vectors.
-        let to_scores =
-            product(&self.keys.layout, keys, queries.cast_const(), self.copy.len, scores, step, true);
-        let whole = self.values.layout.columns().is_multiple_of(BLOCK);
-        let (from, out_step) = (weights.cast_const(), self.out_row as usize);
-        let to_out = product(&self.values.layout, values, from, len, out, out_step, whole);
+        let direct = self.queries.is_direct();
+        let queries = if direct { q.cast::<u16>() } else { copies.cast_const() };
+        let to_scores = product(&self.keys.layout, keys, queries, self.queries.pixel_step(), scores, step);
+        let (from, average_step) = (weights.cast_const(), self.average_step());
+        let to_averages = product(&self.values.layout, values, from, len as isize, averages, average_step);
         let mut sums = [0.0f32; ROWS];
         // SAFETY: the room has space for that many rows of each kind.
         unsafe {
-            self.copy.run(q, self.q_row, rows, queries);
+            if !direct {
+                self.queries.copy(q, rows, copies);
+            }
             to_scores.run(0..1, 0..self.keys.layout.panels().len());
             for (row, sum) in sums[..rows].iter_mut().enumerate() {
-                *sum = weigh(self.isa, scores.add(row * step), m, weights.add(row * len), len);
+                *sum = weigh(self.isa, scores.add(row * step), (m, self.scale), weights.add(row * len), len);
             }
-            to_out.run(0..1, 0..self.values.layout.panels().len());
-            let columns = self.values.layout.columns();
+            to_averages.run(0..1, 0..self.values.layout.panels().len());
             dispatch!(self.isa, S => for (row, sum) in sums[..rows].iter().enumerate() {
-                scale::<S>(out.offset(row as isize * self.out_row), columns, 1.0 / sum);
+                scale::<S>(averages.add(row * average_step), average_step, 1.0 / sum);
             });
+            for row in 0..rows {
+                let to = self.out.at(out, row as isize * self.out_row).cast_mut();
+                self.out.write(self.isa, averages.add(row * average_step), self.values.layout.columns(), to);
+            }
         }
     }
 }
 
 /// # Safety
-/// `values` is readable and writable for `n` values.
+/// `values` is readable and writable for `n` values, which are whole vectors.
 #[inline(always)]
 unsafe fn scale<S: Simd>(values: *mut f32, n: usize, by: f32) {
     let by = S::splat(by);
     for i in (0..n).step_by(S::LANES) {
-        let lanes = S::LANES.min(n - i);
-        // SAFETY: lanes below n.
-        unsafe {
-            let x = S::load_partial(values.add(i), lanes);
-            S::store_partial(values.add(i), S::mul(x, by), lanes);
-        }
+        // SAFETY: below n.
+        unsafe { S::store(values.add(i), S::mul(S::load(values.add(i)), by)) };
     }
 }

@@ -1,7 +1,8 @@
 use super::{AttentionArguments, AttentionOperands, AttentionPlan};
+use crate::Values;
 use crate::test_data::{bytes, numbers, scratch};
 use vedette_runtime::ThreadPool;
-use vedette_simd::Isa;
+use vedette_simd::{Isa, bf16_bits};
 use vedette_tensor::contiguous_strides;
 
 /// Queries, keys and values `[batch, heads, rows, depth]`, in memory as heads side by side where `joined`.
@@ -24,6 +25,32 @@ impl Case {
             return vec![rows as isize * row, columns as isize, row, 1];
         }
         contiguous_strides(&[batch, heads, rows, columns]).to_vec()
+    }
+
+    /// Queries, keys and values that are rounded already give the same bits, and a rounded output those of the other.
+    fn check_rounded(
+        &self,
+        isa: Isa,
+        operands: &AttentionOperands<'_>,
+        (q, k, v): (&[f32], &[f32], &[f32]),
+        (expected, strides, alpha): (&[f32], &[isize], f32),
+    ) {
+        let narrow = |x: &[f32]| x.iter().map(|&x| bf16_bits(x)).collect::<Vec<u16>>();
+        let (q, k, v) = (narrow(q), narrow(k), narrow(v));
+        let plan = AttentionPlan::new(isa, self.threads, operands, strides, alpha).unwrap();
+        let plan = plan.with_values([Values::Bfloat16; 3], Values::Bfloat16);
+        let mut room = scratch(plan.scratch_bytes());
+        let mut out = narrow(expected);
+        out.fill(7);
+        let arguments = AttentionArguments {
+            q: q.as_ptr().cast(),
+            k: k.as_ptr().cast(),
+            v: v.as_ptr().cast(),
+            out: out.as_mut_ptr().cast(),
+        };
+        // SAFETY: vectors of the sizes planned for.
+        unsafe { plan.run(&arguments, bytes(&mut room), &ThreadPool::new(self.threads)) };
+        assert!(out == narrow(expected), "{}", isa.name());
     }
 
     fn check(&self, isa: Isa) {
@@ -50,10 +77,10 @@ impl Case {
         let plan = AttentionPlan::new(isa, self.threads, &operands, &out_strides, alpha).unwrap();
         let mut scratch = scratch(plan.scratch_bytes());
         let mut out = vec![7.0f32; out_shape.iter().product()];
-        let arguments =
-            AttentionArguments { q: q.as_ptr(), k: k.as_ptr(), v: v.as_ptr(), out: out.as_mut_ptr() };
+        let arguments = arguments((&q, &k, &v), &mut out);
         // SAFETY: vectors of the sizes planned for.
         unsafe { plan.run(&arguments, bytes(&mut scratch), &ThreadPool::new(self.threads)) };
+        self.check_rounded(isa, &operands, (&q, &k, &v), (&out, &out_strides, alpha));
 
         let at = |strides: &[isize], index: [usize; 4]| {
             index.iter().zip(strides).map(|(&i, &by)| i * by as usize).sum::<usize>()
@@ -94,6 +121,15 @@ impl Case {
     }
 }
 
+fn arguments((q, k, v): (&[f32], &[f32], &[f32]), out: &mut [f32]) -> AttentionArguments {
+    AttentionArguments {
+        q: q.as_ptr().cast(),
+        k: k.as_ptr().cast(),
+        v: v.as_ptr().cast(),
+        out: out.as_mut_ptr().cast(),
+    }
+}
+
 const PLAIN: Case =
     Case { heads: [1, 2], rows: 20, keys: 30, depth: 16, values: 16, joined: false, threads: 1 };
 
@@ -130,20 +166,15 @@ fn keys_and_values_of_one_head_serve_several() {
     let plan = AttentionPlan::new(isa, 1, &operands, &[32, 8, 1], 1.0).unwrap();
     let mut room = scratch(plan.scratch_bytes());
     let mut out = vec![0.0f32; 96];
-    let arguments = AttentionArguments { q: q.as_ptr(), k: k.as_ptr(), v: k.as_ptr(), out: out.as_mut_ptr() };
+    let given = arguments((&q, &k, &k), &mut out);
     // SAFETY: vectors of the sizes planned for.
-    unsafe { plan.run(&arguments, bytes(&mut room), &ThreadPool::new(1)) };
+    unsafe { plan.run(&given, bytes(&mut room), &ThreadPool::new(1)) };
     for head in 0..3 {
         let operands = AttentionOperands { q: (&[4, 8], &[8, 1]), k: (&[8, 5], &[1, 8]), ..operands };
         let plan = AttentionPlan::new(isa, 1, &operands, &[8, 1], 1.0).unwrap();
         let mut room = scratch(plan.scratch_bytes());
         let mut alone = vec![0.0f32; 32];
-        let arguments = AttentionArguments {
-            q: q[head * 32..].as_ptr(),
-            k: k.as_ptr(),
-            v: k.as_ptr(),
-            out: alone.as_mut_ptr(),
-        };
+        let arguments = arguments((&q[head * 32..], &k, &k), &mut alone);
         // SAFETY: as above.
         unsafe { plan.run(&arguments, bytes(&mut room), &ThreadPool::new(1)) };
         assert_eq!(alone, out[head * 32..][..32]);

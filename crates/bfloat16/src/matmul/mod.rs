@@ -3,8 +3,8 @@
 mod plan;
 mod rows;
 
-pub use plan::MatMulPlan;
-pub(crate) use rows::RowCopy;
+pub use plan::{MatMulArguments, MatMulPlan};
+pub(crate) use rows::{RowCopy, Rows};
 
 #[cfg(test)]
 mod tests;

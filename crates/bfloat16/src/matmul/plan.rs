@@ -1,23 +1,41 @@
-use super::rows::RowCopy;
-use crate::product::{ColumnLayout, PackedColumns, Product, Surface};
+use super::rows::{RowCopy, Rows};
+use crate::Values;
+use crate::product::{ColumnLayout, Finish, PackedColumns, Product, Rounded, Surface};
 use crate::shared::Shared;
 use std::sync::Arc;
 use vedette_runtime::ThreadPool;
 use vedette_simd::Isa;
 use vedette_tensor::TensorError;
-use vedette_tensor::matmul::{
-    Epilogue, Grid, MatMulArguments, MatMulOperands, Matrix, Products, chunk, parts_for,
-};
+use vedette_tensor::matmul::{Epilogue, Grid, MatMulOperands, Matrix, Products, chunk, parts_for};
 
 /// What chunks of rows begin at multiples of: a pair of tiles.
 const ROW_MULTIPLE: usize = 32;
 
+/// What a run of a [`MatMulPlan`] reads and writes.
+#[derive(Clone, Copy, Debug)]
+pub struct MatMulArguments {
+    /// First element of `A`, of the values planned for.
+    pub a: *const u8,
+    /// First element of `B`; unused where the plan holds a packed `B`.
+    pub b: *const f32,
+    /// One value a column, or null.
+    pub bias: *const f32,
+    /// As the output, or null; may be the output where that is float32.
+    pub residual: *const f32,
+    /// First element of the output, of the values planned for.
+    pub out: *mut u8,
+}
+
+// SAFETY: the pointers are only used by `run`, whose caller answers for concurrent use.
+unsafe impl Sync for MatMulArguments {}
+
 /// A planned product `act(alpha A x B + bias + residual)` of `f32` tensors whose elements (those of `B` times `alpha`)
-/// are rounded to bfloat16.
+/// are rounded to bfloat16. `A` may be rounded already, and the output be rounded for those who would do so.
 #[derive(Debug)]
 pub struct MatMulPlan {
     products: Products,
-    copy: RowCopy,
+    rows: Rows,
+    out: Values,
     layout: ColumnLayout,
     b: Source,
     alpha: f32,
@@ -89,7 +107,14 @@ impl MatMulPlan {
         let (batches, rows) = (products.list.len(), (products.rows, ROW_MULTIPLE));
         let grid = Grid::new(batches, rows, layout.panels().len(), work / layout.kernel().speed, threads);
         let copy = RowCopy::new(isa, a.columns, a.column_stride, layout.run_len());
-        Ok(MatMulPlan { products, copy, layout, b: b_source, alpha, epilogue, grid })
+        let rows = Rows { values: Values::Float32, copy, step: products.a_row_stride };
+        Ok(MatMulPlan { products, rows, out: Values::Float32, layout, b: b_source, alpha, epilogue, grid })
+    }
+
+    /// The same where `A` and the output are of these values.
+    pub fn with_values(mut self, a: Values, out: Values) -> MatMulPlan {
+        (self.rows.values, self.out) = (a, out);
+        self
     }
 
     fn matrices(&self) -> usize {
@@ -102,12 +127,17 @@ impl MatMulPlan {
     /// Rows of the copy that one part, or where panels are split every product, has.
     fn copied_rows(&self) -> usize {
         let rows = self.products.rows;
-        if self.grid.splits_panels() { rows } else { self.copy.rows_at_once().min(rows) }
+        if self.grid.splits_panels() || self.rows.is_direct() {
+            rows
+        } else {
+            self.rows.copy.rows_at_once().min(rows)
+        }
     }
 
     /// Bytes of such a copy.
     fn copy_bytes(&self) -> usize {
-        (self.copied_rows() * self.copy.len * size_of::<u16>()).next_multiple_of(LINE)
+        let rows = if self.rows.is_direct() { 0 } else { self.copied_rows() };
+        (rows * self.rows.copy.len * size_of::<u16>()).next_multiple_of(LINE)
     }
 
     fn packed_bytes(&self) -> usize {
@@ -123,7 +153,7 @@ impl MatMulPlan {
     /// Multiply-accumulates of a run.
     pub fn work(&self) -> u64 {
         let rows = (self.products.list.len() * self.products.rows) as u64;
-        rows * (self.copy.depth * self.layout.columns()) as u64
+        rows * (self.rows.copy.depth * self.layout.columns()) as u64
     }
 
     /// Runs the product.
@@ -140,27 +170,30 @@ impl MatMulPlan {
             unsafe { self.pack_all(arguments.b, offsets, *strides, packed, pool) };
         }
         let shared = self.grid.splits_panels();
-        if shared {
+        let direct = self.rows.is_direct();
+        if shared && !direct {
             // SAFETY: scratch has room for the rows of every product.
             unsafe { self.copy_all(arguments.a, copies, pool) };
         }
         self.grid.run(pool, |part, index, rows, panels| {
             let (packed, copies) = (&packed, &copies);
             let (a_offset, b_number, out_offset) = self.products.list[index];
-            let step = self.products.a_row_stride;
             let at_once = if shared { rows.len() } else { self.copied_rows() };
             for start in rows.clone().step_by(at_once.max(1)) {
                 let count = at_once.min(rows.end - start);
+                let from = self.rows.values.at(arguments.a, a_offset + start as isize * self.rows.step);
                 // SAFETY: copies of this part, or rows that were copied before; rows and panels are within the product,
                 // cells do not overlap, and the caller grants the rest.
                 unsafe {
-                    let base = if shared {
-                        copies.0.add(index * self.copy_bytes()).cast::<u16>().add(start * self.copy.len)
+                    let base = if direct {
+                        from.cast::<u16>()
+                    } else if shared {
+                        let copy = copies.0.add(index * self.copy_bytes()).cast::<u16>();
+                        copy.add(start * self.rows.copy.len).cast_const()
                     } else {
                         let to = copies.0.add(part * self.copy_bytes()).cast::<u16>();
-                        let from = arguments.a.wrapping_offset(a_offset + start as isize * step);
-                        self.copy.run(from, step, count, to);
-                        to
+                        self.rows.copy(from, count, to);
+                        to.cast_const()
                     };
                     let b = match &self.b {
                         Source::Packed(packed) => packed.as_ptr(b_number),
@@ -168,31 +201,39 @@ impl MatMulPlan {
                             packed.0.cast::<u16>().add(b_number * self.layout.packed_len()).cast_const()
                         }
                     };
-                    let rows_at = (base.cast_const(), count);
                     let at = out_offset + start as isize * self.products.out_stride;
-                    self.product(arguments, rows_at, b, at).run(0..1, panels.clone());
+                    let (rows, epilogue) = ((base, count), self.epilogue);
+                    match self.out {
+                        Values::Float32 => {
+                            self.product(arguments, rows, b, at, epilogue).run(0..1, panels.clone());
+                        }
+                        Values::Bfloat16 => {
+                            self.product(arguments, rows, b, at, Rounded(epilogue)).run(0..1, panels.clone());
+                        }
+                    }
                 }
             }
         });
     }
 
-    fn product(
+    fn product<F: Finish>(
         &self,
         arguments: &MatMulArguments,
         (base, count): (*const u16, usize),
         packed: *const u16,
         at: isize,
-    ) -> Product<'_> {
+        epilogue: F,
+    ) -> Product<'_, F> {
         let residual = arguments.residual;
         Product {
             columns: &self.layout,
             packed,
             runs: &[0],
-            epilogue: self.epilogue,
+            epilogue,
             width: count,
-            input: Surface { base, line_step: 0, pixel_step: self.copy.len as isize },
+            input: Surface { base, line_step: 0, pixel_step: self.rows.pixel_step() },
             out: Surface {
-                base: arguments.out.wrapping_offset(at),
+                base: arguments.out.cast::<F::Output>().wrapping_offset(at),
                 line_step: 0,
                 pixel_step: self.products.out_stride,
             },
@@ -204,20 +245,19 @@ impl MatMulPlan {
 
     /// # Safety
     /// `a` is the first element of `A`; `to` has room for the rows of every product.
-    unsafe fn copy_all(&self, a: *const f32, to: Shared, pool: &ThreadPool) {
-        let (a, rows) = (Shared(a.cast_mut().cast()), self.products.rows);
+    unsafe fn copy_all(&self, a: *const u8, to: Shared, pool: &ThreadPool) {
+        let (a, rows) = (Shared(a.cast_mut()), self.products.rows);
         let total = rows * self.products.list.len();
-        let parts = parts_for((total * self.copy.depth * 4) as u64, pool.threads());
+        let parts = parts_for((total * self.rows.copy.depth * 4) as u64, pool.threads());
         pool.run(parts, |part| {
             let (a, to) = (&a, &to);
             for row in chunk(total, parts, part, 1) {
                 let (index, row) = (row / rows, row % rows);
-                let step = self.products.a_row_stride;
-                let from = self.products.list[index].0 + row as isize * step;
+                let from = self.products.list[index].0 + row as isize * self.rows.step;
                 // SAFETY: a row of `A`, and its place in scratch, which no other part writes.
                 unsafe {
-                    let to = to.0.add(index * self.copy_bytes()).cast::<u16>().add(row * self.copy.len);
-                    self.copy.run(a.0.cast::<f32>().cast_const().offset(from), step, 1, to);
+                    let to = to.0.add(index * self.copy_bytes()).cast::<u16>().add(row * self.rows.copy.len);
+                    self.rows.copy(self.rows.values.at(a.0.cast_const(), from), 1, to);
                 }
             }
         });

@@ -1,5 +1,7 @@
-//! Rows, rounded to bfloat16 into a copy that stays in cache while it is multiplied.
+//! Rows, rounded to bfloat16 into a copy that stays in cache while it is multiplied; those that are so already where they
+//! lie.
 
+use crate::Values;
 use crate::source::Source;
 use vedette_simd::{Isa, Runs};
 
@@ -66,6 +68,46 @@ impl RowCopy {
                     }
                 }
                 to.add(self.depth).write_bytes(0, self.len - self.depth);
+            }
+        }
+    }
+}
+
+/// Values that rows of tiles begin at multiples of: what crosses cache lines is read several times slower.
+const LINE: isize = 32;
+
+/// The rows of a product's left side.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Rows {
+    pub values: Values,
+    pub copy: RowCopy,
+    /// Elements from one row to the next.
+    pub step: isize,
+}
+
+impl Rows {
+    /// Whether products read them where they lie.
+    pub(crate) fn is_direct(&self) -> bool {
+        let RowCopy { depth, value_step, len, .. } = self.copy;
+        let together = (value_step == 1 || depth == 1) && depth == len;
+        self.values == Values::Bfloat16 && together && self.step % LINE == 0
+    }
+
+    /// Values from one row to the next as products read them.
+    pub(crate) fn pixel_step(&self) -> isize {
+        if self.is_direct() { self.step } else { self.copy.len as isize }
+    }
+
+    /// Copies `rows` rows that are not read where they lie.
+    ///
+    /// # Safety
+    /// As for [`RowCopy::run`].
+    pub(crate) unsafe fn copy(&self, from: *const u8, rows: usize, to: *mut u16) {
+        // SAFETY: as granted by the caller.
+        unsafe {
+            match self.values {
+                Values::Float32 => self.copy.run(from.cast::<f32>(), self.step, rows, to),
+                Values::Bfloat16 => self.copy.run(from.cast::<u16>(), self.step, rows, to),
             }
         }
     }

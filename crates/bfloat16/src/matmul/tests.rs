@@ -1,11 +1,12 @@
-use super::MatMulPlan;
+use super::{MatMulArguments, MatMulPlan};
+use crate::Values;
 use crate::test_data::{bytes, numbers, rounded, scratch};
 use std::sync::Arc;
 use vedette_runtime::ThreadPool;
-use vedette_simd::Isa;
+use vedette_simd::{Isa, bf16_bits, bf16_value};
 use vedette_tensor::Activation;
 use vedette_tensor::contiguous_strides;
-use vedette_tensor::matmul::{Epilogue, MatMulArguments, MatMulOperands, matmul_shape};
+use vedette_tensor::matmul::{Epilogue, MatMulOperands, matmul_shape};
 
 struct Case<'a> {
     a: &'a [usize],
@@ -48,11 +49,11 @@ impl Case<'_> {
             MatMulPlan::new(isa, self.threads, &operands, &strides, self.alpha, packed, epilogue).unwrap();
         let mut scratch = scratch(plan.scratch_bytes());
         let arguments = MatMulArguments {
-            a: a.as_ptr(),
+            a: a.as_ptr().cast(),
             b: b.as_ptr(),
             bias: if self.bias { bias.as_ptr() } else { std::ptr::null() },
             residual: if self.residual { out.as_ptr() } else { std::ptr::null() },
-            out: out.as_mut_ptr(),
+            out: out.as_mut_ptr().cast(),
         };
         // SAFETY: vectors of the sizes planned for.
         unsafe { plan.run(&arguments, bytes(&mut scratch), &ThreadPool::new(self.threads)) };
@@ -196,8 +197,13 @@ fn what_is_no_number_stays_so_and_touches_nothing_else() {
         let mut scratch = scratch(plan.scratch_bytes());
         let mut out = vec![0.0f32; m * n];
         let null = std::ptr::null();
-        let arguments =
-            MatMulArguments { a: a.as_ptr(), b: null, bias: null, residual: null, out: out.as_mut_ptr() };
+        let arguments = MatMulArguments {
+            a: a.as_ptr().cast(),
+            b: null,
+            bias: null,
+            residual: null,
+            out: out.as_mut_ptr().cast(),
+        };
         // SAFETY: vectors of the sizes planned for.
         unsafe { plan.run(&arguments, bytes(&mut scratch), &ThreadPool::new(1)) };
         for (i, row) in out.chunks(n).enumerate() {
@@ -206,6 +212,72 @@ fn what_is_no_number_stays_so_and_touches_nothing_else() {
                 5 => *y == f32::INFINITY,
                 _ => *y == 17.5,
             }));
+        }
+    }
+}
+
+#[test]
+fn what_is_rounded_before_and_after_gives_the_same_bits() {
+    for isa in Isa::available() {
+        for (rows, depth, columns, threads) in
+            [(40, 64, 48, 1), (33, 40, 20, 1), (200, 96, 200, 2), (1, 32, 16, 1)]
+        {
+            for trans_a in [false, true] {
+                let a_shape = if trans_a { [depth, rows] } else { [rows, depth] };
+                let (a, b, residual) =
+                    (numbers(1, rows * depth), numbers(2, depth * columns), numbers(3, rows * columns));
+                let a_strides = [a_shape[1] as isize, 1];
+                let operands = MatMulOperands {
+                    a_shape: &a_shape,
+                    a_strides: &a_strides,
+                    trans_a,
+                    b_shape: &[depth, columns],
+                    b_strides: &[columns as isize, 1],
+                    trans_b: false,
+                };
+                let narrow: Vec<u16> = a.iter().map(|&x| bf16_bits(x)).collect();
+                let run = |values: (Values, Values), activation, residual: *const f32| {
+                    let epilogue = Epilogue { activation };
+                    let strides = [columns as isize, 1];
+                    let plan = MatMulPlan::new(isa, threads, &operands, &strides, 0.5, None, epilogue);
+                    let plan = plan.unwrap().with_values(values.0, values.1);
+                    let mut room = scratch(plan.scratch_bytes());
+                    let mut out = vec![0.0f32; rows * columns];
+                    let arguments = MatMulArguments {
+                        a: if values.0 == Values::Float32 {
+                            a.as_ptr().cast()
+                        } else {
+                            narrow.as_ptr().cast()
+                        },
+                        b: b.as_ptr(),
+                        bias: std::ptr::null(),
+                        residual,
+                        out: out.as_mut_ptr().cast(),
+                    };
+                    // SAFETY: vectors of the sizes planned for.
+                    unsafe { plan.run(&arguments, bytes(&mut room), &ThreadPool::new(threads)) };
+                    out
+                };
+                for activation in
+                    [None, Some(Activation::Relu), Some(Activation::Gelu), Some(Activation::Tanh)]
+                {
+                    for residual in [std::ptr::null(), residual.as_ptr()] {
+                        let expected = run((Values::Float32, Values::Float32), activation, residual);
+                        let found = run((Values::Bfloat16, Values::Float32), activation, residual);
+                        assert!(expected == found, "{} {rows} x {depth} x {columns}", isa.name());
+                        let found = run((Values::Bfloat16, Values::Bfloat16), activation, residual);
+                        // SAFETY: twice as many halves as there are values.
+                        let halves = unsafe {
+                            std::slice::from_raw_parts(found.as_ptr().cast::<u16>(), expected.len())
+                        };
+                        for (x, &y) in expected.iter().zip(halves) {
+                            let near =
+                                f32::abs(bf16_value(bf16_bits(*x)) - bf16_value(y)) <= f32::MIN_POSITIVE;
+                            assert!(near, "{} {x} {y}", isa.name());
+                        }
+                    }
+                }
+            }
         }
     }
 }

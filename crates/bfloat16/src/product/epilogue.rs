@@ -1,6 +1,6 @@
 //! What follows the sums, while they are in L1: `activation(sum + bias + residual)`.
 
-use vedette_simd::{Isa, Runs, Simd, dispatch, round_runs_to_bf16};
+use vedette_simd::{AsFloat32, Isa, Simd, Store, dispatch, dispatch_rounding};
 use vedette_tensor::activation::{Activation, approximate_gelu};
 use vedette_tensor::matmul::Epilogue;
 
@@ -28,7 +28,7 @@ impl Finish for Epilogue {
     #[inline(never)]
     unsafe fn finish(&self, isa: Isa, block: &SumBlock) {
         // SAFETY: as granted by the caller.
-        dispatch!(isa, S => unsafe { block.finish_at::<S>(*self) });
+        dispatch!(isa, S => unsafe { block.finish_at::<S, AsFloat32>(*self) });
     }
 }
 
@@ -42,16 +42,10 @@ impl Finish for Rounded {
 
     const WRITES: bool = true;
 
+    #[inline(never)]
     unsafe fn finish(&self, isa: Isa, block: &SumBlock<u16>) {
-        let inside = block.inside();
-        let &SumBlock { rows, columns, sums, sums_stride, out, out_stride, .. } = block;
-        let runs =
-            Runs { count: rows, len: columns, from_step: sums_stride as isize, to_step: out_stride as isize };
         // SAFETY: as granted by the caller.
-        unsafe {
-            self.0.finish(isa, &inside);
-            round_runs_to_bf16(isa, sums, out, runs);
-        }
+        dispatch_rounding!(isa, S, O => unsafe { block.finish_at::<S, O>(self.0) });
     }
 }
 
@@ -94,41 +88,39 @@ impl<O> SumBlock<O> {
             out_stride,
         }
     }
-}
 
-impl SumBlock {
-    /// Writes the outputs.
+    /// Writes the outputs, which are what is stored this way.
     ///
     /// # Safety
     /// As for [`Finish::finish`].
     #[inline(always)]
-    unsafe fn finish_at<S: Simd>(&self, epilogue: Epilogue) {
+    unsafe fn finish_at<S: Simd, W: Store>(&self, epilogue: Epilogue) {
         // SAFETY: as granted by the caller.
         unsafe {
             match epilogue.split() {
-                (None, None) => self.add::<S>(
+                (None, None) => self.add::<S, W>(
                     #[inline(always)]
                     |x| x,
                 ),
                 (Some((low, high)), _) => {
                     let (low, high) = (S::splat(low), S::splat(high));
-                    self.add::<S>(
+                    self.add::<S, W>(
                         // The value is the second operand, which is what a NaN passes through.
                         #[inline(always)]
                         |x| S::min(high, S::max(low, x)),
                     );
                 }
-                (None, Some(Activation::Gelu)) => self.add::<S>(
+                (None, Some(Activation::Gelu)) => self.add::<S, W>(
                     #[inline(always)]
                     |x| approximate_gelu::<S>(x),
                 ),
                 (None, Some(activation)) => {
                     // On the sums where they lie, which is without gaps.
-                    self.inside().add::<S>(
+                    self.inside().add::<S, AsFloat32>(
                         #[inline(always)]
                         |x| x,
                     );
-                    self.activate::<S>(activation);
+                    self.activate::<S, W>(activation);
                 }
             }
         }
@@ -137,14 +129,14 @@ impl SumBlock {
     /// # Safety
     /// As for [`Finish::finish`].
     #[inline(always)]
-    unsafe fn add<S: Simd>(&self, last: impl Fn(S::V) -> S::V) {
+    unsafe fn add<S: Simd, W: Store>(&self, last: impl Fn(S::V) -> S::V) {
         // SAFETY: as granted by the caller.
         unsafe {
             match (self.bias.is_null(), self.residual.is_null()) {
-                (true, true) => self.write::<S, false, false>(last),
-                (false, true) => self.write::<S, true, false>(last),
-                (true, false) => self.write::<S, false, true>(last),
-                (false, false) => self.write::<S, true, true>(last),
+                (true, true) => self.write::<S, W, false, false>(last),
+                (false, true) => self.write::<S, W, true, false>(last),
+                (true, false) => self.write::<S, W, false, true>(last),
+                (false, false) => self.write::<S, W, true, true>(last),
             }
         }
     }
@@ -152,34 +144,48 @@ impl SumBlock {
     /// # Safety
     /// As for [`Finish::finish`].
     #[inline(always)]
-    unsafe fn write<S: Simd, const BIAS: bool, const RESIDUAL: bool>(&self, last: impl Fn(S::V) -> S::V) {
-        let whole = self.columns / S::LANES * S::LANES;
-        let rest = self.columns - whole;
+    unsafe fn write<S: Simd, W: Store, const BIAS: bool, const RESIDUAL: bool>(
+        &self,
+        last: impl Fn(S::V) -> S::V,
+    ) {
+        let pairs = self.columns / (2 * S::LANES) * (2 * S::LANES);
         // SAFETY: rows and columns of the block.
         unsafe {
             for row in 0..self.rows {
                 let sums = self.sums.add(row * self.sums_stride);
                 let residual = self.residual.wrapping_add(row * self.residual_stride);
-                let out = self.out.add(row * self.out_stride);
-                for column in (0..whole).step_by(S::LANES) {
+                let out = self.out.add(row * self.out_stride).cast::<u8>();
+                // Compiled apart it would lack the level's instructions.
+                let result = std::convert::identity(
+                    #[inline(always)]
+                    |column: usize| {
+                        let mut x = S::load(sums.add(column));
+                        if BIAS {
+                            x = S::add(x, S::load(self.bias.add(column)));
+                        }
+                        if RESIDUAL {
+                            x = S::add(x, S::load(residual.add(column)));
+                        }
+                        last(x)
+                    },
+                );
+                for column in (0..pairs).step_by(2 * S::LANES) {
+                    W::store_pair::<S>(out, column, [result(column), result(column + S::LANES)]);
+                }
+                for column in (pairs..self.columns).step_by(S::LANES) {
+                    let rest = self.columns - column;
+                    if rest >= S::LANES {
+                        W::store::<S>(out, column, result(column), S::LANES);
+                        continue;
+                    }
                     let mut x = S::load(sums.add(column));
                     if BIAS {
-                        x = S::add(x, S::load(self.bias.add(column)));
+                        x = S::add(x, S::load_partial(self.bias.add(column), rest));
                     }
                     if RESIDUAL {
-                        x = S::add(x, S::load(residual.add(column)));
+                        x = S::add(x, S::load_partial(residual.add(column), rest));
                     }
-                    S::store(out.add(column), last(x));
-                }
-                if rest > 0 {
-                    let mut x = S::load(sums.add(whole));
-                    if BIAS {
-                        x = S::add(x, S::load_partial(self.bias.add(whole), rest));
-                    }
-                    if RESIDUAL {
-                        x = S::add(x, S::load_partial(residual.add(whole), rest));
-                    }
-                    S::store_partial(out.add(whole), last(x), rest);
+                    W::store::<S>(out, column, last(x), rest);
                 }
             }
         }
@@ -190,8 +196,8 @@ impl SumBlock {
     /// # Safety
     /// As for [`Finish::finish`].
     #[inline(always)]
-    unsafe fn activate<S: Simd>(&self, activation: Activation) {
-        // SAFETY: rows and columns of the block.
+    unsafe fn activate<S: Simd, W: Store>(&self, activation: Activation) {
+        // SAFETY: rows and columns of the block; sums are there for whole vectors.
         unsafe {
             if self.columns == self.sums_stride {
                 activation.map_raw::<S>(self.sums, self.sums, self.rows * self.columns);
@@ -201,12 +207,13 @@ impl SumBlock {
                     activation.map_raw::<S>(sums, sums, self.columns);
                 }
             }
-            if self.out == self.sums {
-                return;
-            }
             for row in 0..self.rows {
                 let from = self.sums.add(row * self.sums_stride);
-                std::ptr::copy_nonoverlapping(from, self.out.add(row * self.out_stride), self.columns);
+                let to = self.out.add(row * self.out_stride).cast();
+                for column in (0..self.columns).step_by(S::LANES) {
+                    let lanes = S::LANES.min(self.columns - column);
+                    W::store::<S>(to, column, S::load(from.add(column)), lanes);
+                }
             }
         }
     }

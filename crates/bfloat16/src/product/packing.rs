@@ -151,6 +151,43 @@ impl ColumnLayout {
         }
     }
 
+    /// The same of values that are rounded already.
+    ///
+    /// # Safety
+    /// As for [`pack_strided`](Self::pack_strided).
+    pub(crate) unsafe fn pack_rounded(
+        &self,
+        blocks: Range<usize>,
+        source: *const u16,
+        (row, column): (isize, isize),
+        packed: *mut u16,
+    ) {
+        for block in blocks {
+            let first = block * BLOCK;
+            let columns = BLOCK.min(self.columns - first);
+            let from = source.wrapping_offset(first as isize * column);
+            let to = packed.wrapping_add(block * self.block_len());
+            // SAFETY: the columns of this block, and its place.
+            unsafe {
+                #[cfg(target_arch = "x86_64")]
+                if self.isa.has_bf16() && columns == BLOCK && (row == 1 || column == 1) {
+                    match row {
+                        1 => x86::from_rounded_columns(from, column, self.depth, self.words, to),
+                        _ => x86::from_rounded_rows(from, row, self.depth, self.words, to),
+                    }
+                    continue;
+                }
+                to.write_bytes(0, self.block_len());
+                for k in 0..self.depth {
+                    let (from, to) = (from.offset(k as isize * row), to.add(k / WORD * LINE + k % WORD));
+                    for lane in 0..columns {
+                        to.add(lane * WORD).write(*from.offset(lane as isize * column));
+                    }
+                }
+            }
+        }
+    }
+
     /// # Safety
     /// As for [`pack_strided`](Self::pack_strided), for one block.
     unsafe fn pack_block(
@@ -208,6 +245,35 @@ mod x86 {
                     let a = _mm512_mul_ps(_mm512_maskz_loadu_ps(low, at), scale);
                     let b = _mm512_mul_ps(_mm512_maskz_loadu_ps(high, at.wrapping_add(16)), scale);
                     std::mem::transmute::<__m512bh, __m512i>(_mm512_cvtne2ps_pbh(b, a))
+                };
+                let turned = transpose(std::array::from_fn(line));
+                for (word, line) in turned.into_iter().enumerate().take(words - first) {
+                    _mm512_storeu_si512(to.add((first + word) * LINE).cast(), line);
+                }
+            }
+        }
+    }
+
+    /// The same of values that are rounded already.
+    ///
+    /// # Safety
+    /// As for [`from_columns`].
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
+    pub(super) unsafe fn from_rounded_columns(
+        from: *const u16,
+        step: isize,
+        depth: usize,
+        words: usize,
+        to: *mut u16,
+    ) {
+        for first in (0..words).step_by(BLOCK) {
+            let k = first * WORD;
+            let lanes = ((1u64 << depth.saturating_sub(k).min(32)) - 1) as __mmask32;
+            // SAFETY: masked lanes are not read; the words end with `words`.
+            unsafe {
+                let line = |column: usize| {
+                    let at = from.offset(column as isize * step).wrapping_add(k);
+                    _mm512_maskz_loadu_epi16(lanes, at.cast())
                 };
                 let turned = transpose(std::array::from_fn(line));
                 for (word, line) in turned.into_iter().enumerate().take(words - first) {
@@ -277,6 +343,33 @@ mod x86 {
                 let both = _mm512_cvtne2ps_pbh(row(2 * word + 1), row(2 * word));
                 let line = _mm512_permutexvar_epi16(order, std::mem::transmute::<__m512bh, __m512i>(both));
                 _mm512_storeu_si512(to.add(word * LINE).cast(), line);
+            }
+        }
+    }
+
+    /// The same of values that are rounded already.
+    ///
+    /// # Safety
+    /// As for [`from_columns`].
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
+    pub(super) unsafe fn from_rounded_rows(
+        from: *const u16,
+        step: isize,
+        depth: usize,
+        words: usize,
+        to: *mut u16,
+    ) {
+        let order: [u16; 32] = std::array::from_fn(|i| (i / 2 + i % 2 * 16) as u16);
+        // SAFETY: rows below the depth are readable for 16 values, words below `words` writable.
+        unsafe {
+            let order = _mm512_loadu_si512(order.as_ptr().cast());
+            let row = |k: usize| match k < depth {
+                true => _mm256_loadu_si256(from.offset(k as isize * step).cast()),
+                false => _mm256_setzero_si256(),
+            };
+            for word in 0..words {
+                let both = _mm512_inserti64x4::<1>(_mm512_castsi256_si512(row(2 * word)), row(2 * word + 1));
+                _mm512_storeu_si512(to.add(word * LINE).cast(), _mm512_permutexvar_epi16(order, both));
             }
         }
     }
@@ -366,7 +459,22 @@ mod tests {
                         let strides = (2 * down, 2);
                         layout.pack_strided(blocks, spread.as_ptr(), strides, 1.0, strided.as_mut_ptr());
                     }
-                    for found in [rows, runs, strided] {
+                    // Values that bfloat16 holds are packed alike, rounded before or then.
+                    let bits = |values: &[f32]| values.iter().map(|&x| bf16_bits(x)).collect::<Vec<u16>>();
+                    let (mut by_row, mut by_column, mut apart) = (room(), room(), room());
+                    let all = || 0..layout.blocks();
+                    // SAFETY: as above.
+                    unsafe {
+                        layout.pack_rounded(all(), bits(&values).as_ptr(), (down, 1), by_row.as_mut_ptr());
+                        layout.pack_rounded(
+                            all(),
+                            bits(&turned).as_ptr(),
+                            (1, across),
+                            by_column.as_mut_ptr(),
+                        );
+                        layout.pack_rounded(all(), bits(&spread).as_ptr(), (2 * down, 2), apart.as_mut_ptr());
+                    }
+                    for found in [rows, runs, strided, by_row, by_column, apart] {
                         assert!(found == plain, "{} {depth} x {columns}", isa.name());
                     }
                     for (k, n) in (0..depth).flat_map(|k| (0..columns).map(move |n| (k, n))) {

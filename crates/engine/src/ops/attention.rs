@@ -3,16 +3,19 @@
 use super::Build;
 use super::conv::require_f32;
 use super::matmul::output_strides;
-use super::precision::Precision;
+use super::planning::step;
+use super::precision::{Precision, values_of};
 use super::scratch::{ScratchPlan, ScratchTensor};
 use crate::attributes::Attributes;
 use crate::op::{EngineError, Operator, PlanContext, Planned, RunContext, Step, TensorSpec, check_size};
 use std::ptr::null;
 use vedette_bfloat16::attention::{AttentionArguments, AttentionOperands, AttentionPlan};
-use vedette_tensor::DType;
+use vedette_simd::Isa;
 use vedette_tensor::elementwise::Layout;
 use vedette_tensor::matmul::{Epilogue, MatMulArguments, MatMulOperands, MatMulPlan, matmul_shape};
+use vedette_tensor::movement::fill;
 use vedette_tensor::softmax::Softmax;
+use vedette_tensor::{DType, Tensor};
 
 pub(super) const OPERATORS: &[(&str, Build)] = &[("ScaledDotProductAttention", attention)];
 
@@ -29,25 +32,42 @@ fn attention(attributes: &Attributes) -> Result<Box<dyn Operator>, EngineError> 
 
 impl Operator for Attention {
     fn plan(&self, context: &PlanContext<'_>) -> Result<Planned, EngineError> {
-        require_f32(context, 0..3)?;
+        let is_bfloat16 = self.precision.is_bfloat16(context.isa);
+        if !is_bfloat16 {
+            require_f32(context, 0..3)?;
+        }
         let specs = [&context.input(0)?.spec, &context.input(1)?.spec, &context.input(2)?.spec];
         let [q, k, v] = specs.map(|spec| (&spec.shape[..], &spec.strides[..]));
         let operands = AttentionOperands { q, k, v };
         let shape = operands.output()?;
         check_size(DType::F32, &shape, context.memory_limit)?;
         let strides = output_strides(&shape, context.preferred_order);
-        let output = TensorSpec { dtype: DType::F32, shape, strides };
         let keys = k.0.last().copied().unwrap_or(0);
-        let (scratch_bytes, step): (usize, Box<dyn Step>) =
-            if self.precision.is_bfloat16(context.isa) && keys > 0 {
-                let (isa, threads) = (context.isa, context.threads);
-                let plan = AttentionPlan::new(isa, threads, &operands, &output.strides, self.alpha)?;
-                (plan.scratch_bytes(), Box::new(Fused(plan)))
-            } else {
-                let steps = Steps::new(context, specs, &output, self.alpha)?;
-                (steps.scratch_bytes, Box::new(steps))
+        let dtype = if is_bfloat16 && context.rounded { DType::BF16 } else { DType::F32 };
+        let output = TensorSpec { dtype, shape, strides };
+        let (scratch_bytes, run): (usize, Box<dyn Step>) = if !is_bfloat16 {
+            let steps = Steps::new(context, specs, &output, self.alpha)?;
+            (steps.scratch_bytes, Box::new(steps))
+        } else if keys == 0 {
+            // Sums of nothing.
+            let zero = Tensor::zeros(dtype, &[]).map_err(|error| EngineError::Memory(error.0))?;
+            (0, step(move |context| fill(&mut context.outputs[0], &zero.view())))
+        } else {
+            let values = specs.map(|spec| values_of(spec.dtype));
+            let ([Some(q), Some(k), Some(v)], Some(out)) = (values, values_of(dtype)) else {
+                let types = specs.map(|spec| spec.dtype.name()).join(", ");
+                return Err(EngineError::Unsupported(format!("attention in bfloat16 of {types}")));
             };
-        Ok(Planned::Step { outputs: vec![output], in_place: vec![], scratch_bytes, step })
+            let (isa, threads) = (context.isa, context.threads);
+            let plan = AttentionPlan::new(isa, threads, &operands, &output.strides, self.alpha)?;
+            let plan = plan.with_values([q, k, v], out);
+            (plan.scratch_bytes(), Box::new(Fused(plan)))
+        };
+        Ok(Planned::Step { outputs: vec![output], in_place: vec![], scratch_bytes, step: run })
+    }
+
+    fn rounds_input(&self, isa: Isa, _: usize, _: bool) -> bool {
+        self.precision.is_bfloat16(isa)
     }
 }
 
@@ -59,12 +79,9 @@ struct Fused(AttentionPlan);
 
 impl Step for Fused {
     fn run(&self, context: &mut RunContext<'_, '_>) {
-        let arguments = AttentionArguments {
-            q: pointer(context, 0),
-            k: pointer(context, 1),
-            v: pointer(context, 2),
-            out: context.outputs[0].as_mut_ptr_of::<f32>(),
-        };
+        let input = |i| super::planning::input(context.inputs, i).as_ptr();
+        let (q, k, v) = (input(0), input(1), input(2));
+        let arguments = AttentionArguments { q, k, v, out: context.outputs[0].as_mut_ptr() };
         // SAFETY: the views are as planned, and the output shares no memory with them.
         unsafe { self.0.run(&arguments, context.scratch, context.pool) };
     }

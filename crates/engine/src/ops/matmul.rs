@@ -2,13 +2,12 @@
 
 use super::Build;
 use super::packed::Packed;
-use super::precision::Precision;
+use super::precision::{Precision, values_of};
 use super::residual::{Bias, Residual};
 use crate::attributes::Attributes;
 use crate::op::{EngineError, Operator, PlanContext, Planned, RunContext, Step, TensorSpec, check_size};
-use vedette_bfloat16::PackedColumns;
-use vedette_bfloat16::matmul::MatMulPlan as Bfloat16Plan;
-use vedette_runtime::ThreadPool;
+use vedette_bfloat16::matmul::{MatMulArguments as Bfloat16Arguments, MatMulPlan as Bfloat16Plan};
+use vedette_bfloat16::{PackedColumns, Values};
 use vedette_simd::Isa;
 use vedette_tensor::matmul::{
     Epilogue, MatMulArguments, MatMulOperands, MatMulPlan, PackedMatrix, matmul_shape, multiply_generic,
@@ -67,25 +66,34 @@ impl Operator for MatMul {
             trans_b: self.trans_b,
         };
         let shape = matmul_shape(&operands)?;
+        // What is rounded already is multiplied as what is yet to be.
+        let is_bfloat16 = self.precision.is_bfloat16(context.isa);
+        let is_rounded = is_bfloat16 && a.dtype == DType::BF16;
+        let dtype = if is_rounded { DType::F32 } else { a.dtype };
         for i in [1, 2, 3] {
             if let Some(input) = context.optional(i)
-                && input.spec.dtype != a.dtype
+                && input.spec.dtype != dtype
             {
                 let message = format!("input {i} is {}, input 0 is {}", input.spec.dtype, a.dtype);
                 return Err(EngineError::Invalid(message));
             }
         }
-        check_size(a.dtype, &shape, context.memory_limit)?;
-        if a.dtype != DType::F32 {
+        check_size(dtype, &shape, context.memory_limit)?;
+        if dtype != DType::F32 {
             return self.plan_generic(context, &shape);
         }
         let columns = if b.spec.shape.len() > 1 { shape[shape.len() - 1] } else { 1 };
         let preferred = if b.spec.shape.len() > 1 { context.preferred_order } else { None };
         let strides = output_strides(&shape, preferred);
-        let output = TensorSpec { dtype: DType::F32, shape, strides };
+        let mut output = TensorSpec { dtype: DType::F32, shape, strides };
         let residual = Residual::new(context.optional(3), &output)?;
-        let plan = if self.precision.is_bfloat16(context.isa) && pays(&operands) {
-            Plan::Bfloat16(self.plan_bfloat16(context, &operands, &output.strides)?)
+        let plan = if is_rounded || (is_bfloat16 && pays(&operands)) {
+            if context.rounded && context.optional(3).is_none() {
+                output.dtype = DType::BF16;
+            }
+            let plan = self.plan_bfloat16(context, &operands, &output.strides)?;
+            let [a, out] = [a.dtype, output.dtype].map(|dtype| values_of(dtype).unwrap_or(Values::Float32));
+            Plan::Bfloat16(plan.with_values(a, out))
         } else {
             Plan::Float32(self.plan_float32(context, &operands, &output.strides)?)
         };
@@ -97,6 +105,10 @@ impl Operator for MatMul {
             outputs: vec![output],
             step: Box::new(MatMulStep { plan, residual, bias }),
         })
+    }
+
+    fn rounds_input(&self, isa: Isa, input: usize, _: bool) -> bool {
+        input == 0 && self.precision.is_bfloat16(isa)
     }
 
     fn released_inputs(&self) -> &[usize] {
@@ -186,18 +198,6 @@ impl Plan {
             Plan::Bfloat16(plan) => plan.work(),
         }
     }
-
-    /// # Safety
-    /// As for the plans' own.
-    unsafe fn run(&self, arguments: &MatMulArguments, scratch: &mut [u8], pool: &ThreadPool) {
-        // SAFETY: as granted by the caller.
-        unsafe {
-            match self {
-                Plan::Float32(plan) => plan.run(arguments, scratch, pool),
-                Plan::Bfloat16(plan) => plan.run(arguments, scratch, pool),
-            }
-        }
-    }
 }
 
 struct MatMulStep {
@@ -213,15 +213,22 @@ impl Step for MatMulStep {
             Some(view) => view.as_ptr_of::<f32>(),
             None => std::ptr::null(),
         };
-        let arguments = MatMulArguments {
-            a: input(0),
-            b: input(1),
-            bias: self.bias.pointer(context.inputs.get(2), context.scratch),
-            residual,
-            out: context.outputs[0].as_mut_ptr_of::<f32>(),
-        };
+        let bias = self.bias.pointer(context.inputs.get(2), context.scratch);
+        let (scratch, pool) = (&mut *context.scratch, context.pool);
         // SAFETY: the views are as planned, and of all of them only the residual may share the output's memory.
-        unsafe { self.plan.run(&arguments, context.scratch, context.pool) };
+        unsafe {
+            match &self.plan {
+                Plan::Float32(plan) => {
+                    let (a, b, out) = (input(0), input(1), context.outputs[0].as_mut_ptr_of::<f32>());
+                    plan.run(&MatMulArguments { a, b, bias, residual, out }, scratch, pool);
+                }
+                Plan::Bfloat16(plan) => {
+                    let a = super::planning::input(context.inputs, 0).as_ptr();
+                    let (b, out) = (input(1), context.outputs[0].as_mut_ptr());
+                    plan.run(&Bfloat16Arguments { a, b, bias, residual, out }, scratch, pool);
+                }
+            }
+        }
     }
 
     fn multiply_accumulates(&self) -> u64 {

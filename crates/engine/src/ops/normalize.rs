@@ -102,9 +102,11 @@ fn plan_layer_norm(
         spread.push((i, copy, strides, vector.shape.clone(), scratch.tensor(&vector)?));
     }
     let reorder = (*spec != output).then(|| Copy::new(&spec.shape, &spec.strides, &output.strides, 4));
+    // What is copied first is normalised where it went, so that it stays float32.
+    let dtype = if context.rounded && reorder.is_none() { DType::BF16 } else { DType::F32 };
     let norm = LayerNorm { size, epsilon, centred, isa: context.isa };
-    let in_place = if *spec == output { vec![0] } else { Vec::new() };
-    let mut outputs = vec![output];
+    let in_place = if *spec == output && dtype == DType::F32 { vec![0] } else { Vec::new() };
+    let mut outputs = vec![TensorSpec { dtype, ..output }];
     outputs.resize(context.outputs.max(1), TensorSpec::contiguous(DType::F32, &statistics));
     let scratch_bytes = scratch.bytes();
     let step = step(move |context| {

@@ -4,6 +4,7 @@ use crate::attributes::Attributes;
 use crate::op::{
     EngineError, Operator, PlanContext, PlanInput, Planned, RowWindow, RunContext, Step, TensorSpec, ViewOf,
 };
+use vedette_simd::Isa;
 use vedette_tensor::elementwise::{Kernel, Layout, Map};
 use vedette_tensor::movement::{Copy, dense_strides_like};
 use vedette_tensor::{DType, Dims, Element, Strides, Tensor, View, broadcast_shape, is_dense};
@@ -32,6 +33,29 @@ pub(super) fn operator(
     plan: impl Fn(&PlanContext<'_>) -> Result<Planned, EngineError> + Send + Sync + 'static,
 ) -> Result<Box<dyn Operator>, EngineError> {
     operator_by_rows(plan, |_| None)
+}
+
+struct Moving<F>(F);
+
+impl<F> Operator for Moving<F>
+where
+    F: Fn(&PlanContext<'_>) -> Result<Planned, EngineError> + Send + Sync,
+{
+    fn plan(&self, context: &PlanContext<'_>) -> Result<Planned, EngineError> {
+        (self.0)(context)
+    }
+
+    fn rounds_input(&self, _: Isa, input: usize, rounded: bool) -> bool {
+        // Rounded values are moved as any.
+        input == 0 && rounded
+    }
+}
+
+/// An operator that plans by a closure, and moves the elements of its first input whatever they are.
+pub(super) fn moving(
+    plan: impl Fn(&PlanContext<'_>) -> Result<Planned, EngineError> + Send + Sync + 'static,
+) -> Result<Box<dyn Operator>, EngineError> {
+    Ok(Box::new(Moving(plan)))
 }
 
 /// An operator that plans by a closure, strips of rows too where the other says by what rows they are made.

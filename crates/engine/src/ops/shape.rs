@@ -2,8 +2,8 @@
 
 use super::Build;
 use super::planning::{
-    Integers, axes_of, axis_of, invalid, known_integers, operator, optional_integers, plan_copy, plan_value,
-    plan_view, shape_of, size_of_dim,
+    Integers, axes_of, axis_of, invalid, known_integers, moving, operator, optional_integers, plan_copy,
+    plan_value, plan_view, shape_of, size_of_dim,
 };
 use crate::attributes::Attributes;
 use crate::op::{EngineError, Operator, PlanContext, Planned, TensorSpec, ViewOf};
@@ -11,10 +11,10 @@ use vedette_tensor::movement::reshape_strides;
 use vedette_tensor::{Dims, Strides, Tensor, broadcast_shape, contiguous_strides, element_count};
 
 pub(super) const OPERATORS: &[(&str, Build)] = &[
-    ("Identity", |_| operator(|context| plan_view(context.input(0)?.spec.clone(), 0))),
+    ("Identity", |_| moving(|context| plan_view(context.input(0)?.spec.clone(), 0))),
     ("Reshape", |attributes| {
         let allow_zero = attributes.flag_or("allowzero", false)?;
-        operator(move |context| {
+        moving(move |context| {
             let Some(target) = known_integers(context.input(1)?)? else { return Ok(Planned::NeedsValue(1)) };
             let spec = &context.input(0)?.spec;
             plan_reshape(spec, &resolve_shape(&spec.shape, &target, allow_zero)?)
@@ -22,7 +22,7 @@ pub(super) const OPERATORS: &[(&str, Build)] = &[
     }),
     ("Flatten", |attributes| {
         let axis = attributes.int_or("axis", 1)?;
-        operator(move |context| {
+        moving(move |context| {
             let spec = &context.input(0)?.spec;
             let rank = spec.shape.len();
             let axis = if axis == rank as i64 { rank } else { axis_of(axis, rank)? };
@@ -30,10 +30,10 @@ pub(super) const OPERATORS: &[(&str, Build)] = &[
             plan_reshape(spec, &[count(&spec.shape[..axis]), count(&spec.shape[axis..])])
         })
     }),
-    ("Squeeze", |_| operator(plan_squeeze)),
-    ("Unsqueeze", |_| operator(plan_unsqueeze)),
+    ("Squeeze", |_| moving(plan_squeeze)),
+    ("Unsqueeze", |_| moving(plan_unsqueeze)),
     ("Transpose", transpose),
-    ("Slice", |_| operator(plan_slice)),
+    ("Slice", |_| moving(plan_slice)),
     ("Split", split),
     ("Expand", |_| operator(plan_expand)),
     ("Shape", |attributes| {
@@ -117,7 +117,7 @@ fn plan_unsqueeze(context: &PlanContext<'_>) -> Result<Planned, EngineError> {
 
 fn transpose(attributes: &Attributes) -> Result<Box<dyn Operator>, EngineError> {
     let order = attributes.ints("perm")?;
-    operator(move |context| {
+    moving(move |context| {
         let spec = &context.input(0)?.spec;
         let rank = spec.shape.len();
         let order: Dims = match &order {
@@ -194,7 +194,7 @@ fn split(attributes: &Attributes) -> Result<Box<dyn Operator>, EngineError> {
         true => Some(attributes.int("num_outputs")?),
         false => None,
     };
-    operator(move |context| {
+    moving(move |context| {
         let spec = &context.input(0)?.spec;
         let axis = axis_of(axis, spec.shape.len())?;
         let dim = spec.shape[axis];

@@ -1,8 +1,19 @@
 use crate::elementwise::PARALLEL_GRAIN;
 use crate::softmax::Shared;
 use crate::{DType, TensorError, View, ViewMut};
+use std::ops::Range;
 use vedette_runtime::ThreadPool;
-use vedette_simd::{Isa, Simd, dispatch};
+use vedette_simd::{AsFloat32, Isa, Simd, Store, dispatch, dispatch_rounding};
+
+/// Where vectors lie, and what they are normalised with; statistics may be null.
+struct Vectors<'a> {
+    from: &'a Shared,
+    to: &'a Shared,
+    scale: &'a [f32],
+    bias: Option<&'a [f32]>,
+    means: &'a Shared,
+    deviations: &'a Shared,
+}
 
 /// Normalises vectors of `size` contiguous values: by mean and variance, or by the root of the mean square alone.
 #[derive(Clone, Copy, Debug)]
@@ -20,7 +31,8 @@ pub struct LayerNorm {
 impl LayerNorm {
     /// Normalises every vector: `(x - mean) / sqrt(variance + epsilon) * scale + bias`.
     ///
-    /// Input and output are f32, contiguous, and may be the same memory; scale and bias have `size` values.
+    /// Input and output are f32, contiguous, and may be the same memory; or the output is bf16, elsewhere. Scale and bias
+    /// have `size` values.
     /// Where asked for, the means and the inverse deviations are written, one for each vector.
     pub fn run(
         &self,
@@ -34,8 +46,12 @@ impl LayerNorm {
         let size = self.size;
         let wrong = |what: &str| Err(TensorError(format!("layer normalisation: {what}")));
         let count = output.len().checked_div(size).unwrap_or(0);
-        if input.dtype() != DType::F32 || output.dtype() != DType::F32 || input.len() != output.len() {
-            return wrong("input and output must be float32 and of one size");
+        let rounds = output.dtype() == DType::BF16;
+        if input.dtype() != DType::F32
+            || !(rounds || output.dtype() == DType::F32)
+            || input.len() != output.len()
+        {
+            return wrong("the input must be float32, the output that or bfloat16, and both of one size");
         }
         if !input.is_contiguous() || !output.is_contiguous() || count * size != input.len() {
             return wrong("input and output must be contiguous vectors");
@@ -53,33 +69,46 @@ impl LayerNorm {
         };
         let (means, deviations) = (pointer(means), pointer(deviations));
         pool.run_ranges(count, PARALLEL_GRAIN.div_ceil(3 * size.max(1)), 1, |range| {
-            dispatch!(self.isa, S => {
-                for vector in range.clone() {
-                    // SAFETY: vector < count, and every tensor has that many vectors or values; those of a range are
-                    // this thread's alone.
-                    unsafe {
-                        let from = from.get().cast::<f32>().add(vector * size);
-                        let to = to.get().cast::<f32>().add(vector * size);
-                        let (mean, deviation) = self.vector::<S>(from, to, scale, bias);
-                        for (values, x) in [(means, mean), (deviations, deviation)] {
-                            if !values.get().is_null() {
-                                values.get().cast::<f32>().add(vector).write(x);
-                            }
-                        }
-                    }
+            let vectors =
+                Vectors { from: &from, to: &to, scale, bias, means: &means, deviations: &deviations };
+            // SAFETY: every tensor has `count` vectors or values; those of a range are this thread's alone.
+            unsafe {
+                if rounds {
+                    dispatch_rounding!(self.isa, S, O => self.vectors::<S, O>(&vectors, range.clone()));
+                } else {
+                    dispatch!(self.isa, S => self.vectors::<S, AsFloat32>(&vectors, range.clone()));
                 }
-            });
+            }
         });
         Ok(())
     }
 
     /// # Safety
+    /// The vectors of this range are there, and written by nobody else.
+    #[inline(always)]
+    unsafe fn vectors<S: Simd, O: Store>(&self, vectors: &Vectors<'_>, range: Range<usize>) {
+        for vector in range {
+            // SAFETY: as granted by the caller.
+            unsafe {
+                let from = vectors.from.get().cast::<f32>().add(vector * self.size);
+                let to = vectors.to.get().add(vector * self.size * O::BYTES);
+                let (mean, deviation) = self.vector::<S, O>(from, to, vectors.scale, vectors.bias);
+                for (values, x) in [(vectors.means, mean), (vectors.deviations, deviation)] {
+                    if !values.get().is_null() {
+                        values.get().cast::<f32>().add(vector).write(x);
+                    }
+                }
+            }
+        }
+    }
+
+    /// # Safety
     /// `size` values are readable at `from` and writable at `to`; scale and bias have as many.
     #[inline(always)]
-    unsafe fn vector<S: Simd>(
+    unsafe fn vector<S: Simd, O: Store>(
         &self,
         from: *const f32,
-        to: *mut f32,
+        to: *mut u8,
         scale: &[f32],
         bias: Option<&[f32]>,
     ) -> (f32, f32) {
@@ -110,17 +139,34 @@ impl LayerNorm {
             );
             let inverse = 1.0 / (squares / n as f32 + self.epsilon).sqrt();
             let factor = S::splat(inverse);
-            let mut i = 0;
-            while i < n {
-                let lanes = S::LANES.min(n - i);
-                let x = S::load_partial(from.add(i), lanes);
-                let scale = S::load_partial(scale.as_ptr().add(i), lanes);
-                let mut y = S::mul(S::mul(S::sub(x, centre), factor), scale);
-                if let Some(bias) = bias {
-                    y = S::add(y, S::load_partial(bias.as_ptr().add(i), lanes));
-                }
-                S::store_partial(to.add(i), y, lanes);
-                i += lanes;
+            // Compiled apart it would lack the level's instructions.
+            let normalise = std::convert::identity(
+                #[inline(always)]
+                |x: S::V, scale: S::V, bias: Option<S::V>| {
+                    let y = S::mul(S::mul(S::sub(x, centre), factor), scale);
+                    bias.map_or(y, |bias| S::add(y, bias))
+                },
+            );
+            let (scale, bias) = (scale.as_ptr(), bias.map(<[f32]>::as_ptr));
+            let whole = n / S::LANES * S::LANES;
+            let vector = std::convert::identity(
+                #[inline(always)]
+                |i: usize| {
+                    let bias = bias.map(|bias| S::load(bias.add(i)));
+                    normalise(S::load(from.add(i)), S::load(scale.add(i)), bias)
+                },
+            );
+            let pairs = n / (2 * S::LANES) * (2 * S::LANES);
+            for i in (0..pairs).step_by(2 * S::LANES) {
+                O::store_pair::<S>(to, i, [vector(i), vector(i + S::LANES)]);
+            }
+            if pairs < whole {
+                O::store::<S>(to, pairs, vector(pairs), S::LANES);
+            }
+            if whole < n {
+                let lanes = n - whole;
+                let load = |from: *const f32| S::load_partial(from.add(whole), lanes);
+                O::store::<S>(to, whole, normalise(load(from), load(scale), bias.map(load)), lanes);
             }
             (mean, inverse)
         }

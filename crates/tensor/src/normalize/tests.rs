@@ -1,6 +1,7 @@
 use super::*;
 use crate::elementwise::Layout;
 use crate::{DType, Tensor, View, ViewMut, channels_last_strides};
+use half::bf16;
 use vedette_runtime::ThreadPool;
 use vedette_simd::Isa;
 
@@ -43,6 +44,29 @@ fn vectors_of_every_length_are_normalised() {
                         let y = f64::from(found[vector * size + i]);
                         assert!((y - exact).abs() <= bound, "{size} {} {y} {exact}", isa.name());
                     }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_rounded_output_is_the_other_one_rounded() {
+    for size in [1, 15, 16, 40, 192] {
+        let data: Vec<f32> = (0..3 * size).map(|i| ((i * 7919) % 1013) as f32 / 100.0 - 4.0).collect();
+        let scale: Vec<f32> = (0..size).map(|i| 1.0 + i as f32 / 10.0).collect();
+        for isa in Isa::available() {
+            for bias in [None, Some(&scale[..])] {
+                let norm = LayerNorm { size, epsilon: 1e-5, centred: true, isa };
+                let (x, pool) = (View::of(&[3, size], &data), ThreadPool::new(1));
+                let mut plain = vec![0.0f32; 3 * size];
+                let mut rounded = vec![bf16::ZERO; 3 * size];
+                let mut to = ViewMut::of(&[3, size], &mut plain);
+                norm.run(&x, &scale, bias, &mut to, [None, None], &pool).unwrap();
+                let mut to = ViewMut::of(&[3, size], &mut rounded);
+                norm.run(&x, &scale, bias, &mut to, [None, None], &pool).unwrap();
+                for (x, y) in plain.iter().zip(&rounded) {
+                    assert_eq!(bf16::from_f32(*x), *y, "{size} {}", isa.name());
                 }
             }
         }
