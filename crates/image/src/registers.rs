@@ -30,8 +30,6 @@ pub trait Registers {
     fn add16(a: Self::V, b: Self::V) -> Self::V;
     fn add32(a: Self::V, b: Self::V) -> Self::V;
     /// Shifts right, the sign going along.
-    fn shift16(a: Self::V, count: u32) -> Self::V;
-    /// As [`shift16`](Self::shift16), of 32 bits.
     fn shift32(a: Self::V, count: u32) -> Self::V;
     /// The high bits of products of 16 bits with 15 of them behind the point, rounded to the nearest.
     fn multiply_high16(a: Self::V, b: Self::V) -> Self::V;
@@ -161,11 +159,6 @@ impl Registers for Avx2 {
         unsafe { _mm256_set1_epi32(value) }
     }
     #[inline(always)]
-    fn shift16(a: __m256i, count: u32) -> __m256i {
-        // SAFETY: as above.
-        unsafe { _mm256_sra_epi16(a, _mm_cvtsi32_si128(count as i32)) }
-    }
-    #[inline(always)]
     fn shift32(a: __m256i, count: u32) -> __m256i {
         // SAFETY: as above.
         unsafe { _mm256_sra_epi32(a, _mm_cvtsi32_si128(count as i32)) }
@@ -287,11 +280,6 @@ impl Registers for Avx512 {
     fn splat32(value: i32) -> __m512i {
         // SAFETY: as above.
         unsafe { _mm512_set1_epi32(value) }
-    }
-    #[inline(always)]
-    fn shift16(a: __m512i, count: u32) -> __m512i {
-        // SAFETY: as above.
-        unsafe { _mm512_sra_epi16(a, _mm_cvtsi32_si128(count as i32)) }
     }
     #[inline(always)]
     fn shift32(a: __m512i, count: u32) -> __m512i {

@@ -86,24 +86,25 @@ pub fn takes_sparse(isa: Isa, step: usize) -> bool {
 #[cfg(target_arch = "x86_64")]
 pub unsafe fn sparse(
     isa: Isa,
-    input: x86::sparse::Sparse<'_>,
+    input: &x86::sparse::Sparse<'_>,
     planes: &[Option<usize>; 4],
     (out, stride): (&mut [i16], usize),
 ) {
     let padded = input.starts.len().next_multiple_of(16);
     assert!(takes_sparse(isa, input.step) && stride >= padded && input.horizontal.len() >= padded);
-    let planes = planes.map(|plane| plane.map(|plane| out[plane * stride..][..stride].as_mut_ptr()));
+    assert!(planes.iter().flatten().all(|plane| out.len() >= (plane + 1) * stride));
+    let out = (out.as_mut_ptr(), stride);
     // SAFETY: the level is there, lengths were just checked, and the rest is the caller's promise.
     unsafe {
         if isa.level() == Level::Avx2 {
             call_avx2(
                 #[inline(always)]
-                || x86::sparse::sparse::<Avx2>(input, planes),
+                || x86::sparse::sparse::<Avx2>(input, planes, out),
             );
         } else {
             call_avx512(
                 #[inline(always)]
-                || x86::sparse::sparse::<Avx512>(input, planes),
+                || x86::sparse::sparse::<Avx512>(input, planes, out),
             );
         }
     }

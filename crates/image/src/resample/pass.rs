@@ -1,7 +1,7 @@
 //! Both passes over the rows of one layer.
 
 use super::aligned::Aligned;
-use super::compact;
+use super::compact::{self, Compact};
 use super::kernels;
 use super::layer::Layer;
 #[cfg(target_arch = "x86_64")]
@@ -91,10 +91,7 @@ impl Pass<'_> {
     pub fn single(&mut self, y: usize, offset: usize, scratch: &mut Scratch) {
         let plan = self.layer.plan;
         #[cfg(target_arch = "x86_64")]
-        if let Some(sparse) = sparse(self.isa, self.layer, y) {
-            let results = &mut scratch.results.get(self.at_once * self.pitch)[offset..];
-            // SAFETY: the taps keep both pixels of each output within the rows.
-            unsafe { kernels::sparse(self.isa, sparse, &self.layer.planes, (results, self.stride)) }
+        if self.sparse(y, offset, scratch) {
             return;
         }
         scratch.rows.clear();
@@ -121,6 +118,35 @@ impl Pass<'_> {
                 kernels::horizontal(self.isa, &plan.horizontal, row, out);
             }
         }
+    }
+
+    /// Both passes for one row of results that are made of two pixels of two rows each, if they are.
+    #[cfg(target_arch = "x86_64")]
+    fn sparse(&self, y: usize, offset: usize, scratch: &mut Scratch) -> bool {
+        let Pass { isa, layer, .. } = *self;
+        let plan = layer.plan;
+        let pairs = plan.compact.as_ref().and_then(Compact::pairs);
+        let weights = plan.vertical.weights(y);
+        let (Some((starts, horizontal)), Some([bytes, ..])) = (pairs, weights.bytes) else { return false };
+        if !takes_sparse(isa, layer) {
+            return false;
+        }
+        let (start, count) = plan.vertical.rows(y);
+        let (next, next_count) = plan.vertical.rows((y + 1).min(plan.height() - 1));
+        let row = |row: usize| layer.frame.row_ptr(row);
+        let input = x86::sparse::Sparse {
+            rows: [row(start), row(start + count - 1)],
+            readable: layer.row_len(layer.frame.width()),
+            next: [row(next), row(next + next_count - 1)],
+            starts,
+            step: layer.step,
+            vertical: (*bytes, weights.shift),
+            horizontal,
+        };
+        let results = &mut scratch.results.get(self.at_once * self.pitch)[offset..];
+        // SAFETY: the taps keep both pixels of each output within the rows.
+        unsafe { kernels::sparse(isa, &input, &layer.planes, (results, self.stride)) }
+        true
     }
 
     /// Adds the input's rows that make row `y`, an even number of them, to those in the scratch.
@@ -161,34 +187,10 @@ impl Pass<'_> {
     }
 }
 
-/// Whether [`sparse`] makes the layer's rows.
+/// Whether [`Pass::sparse`] makes the layer's rows.
 #[cfg(target_arch = "x86_64")]
 fn takes_sparse(isa: Isa, layer: &Layer<'_>) -> bool {
     let plan = layer.plan;
     let of_pairs = plan.compact.as_ref().is_some_and(|compact| compact.pairs().is_some());
     of_pairs && !layer.staged && plan.vertical.widest() <= 2 && kernels::takes_sparse(isa, layer.step)
-}
-
-/// What [`kernels::sparse`] takes, where a row of results is made of two pixels of two rows each.
-#[cfg(target_arch = "x86_64")]
-fn sparse<'a>(isa: Isa, layer: &Layer<'a>, y: usize) -> Option<x86::sparse::Sparse<'a>> {
-    if !takes_sparse(isa, layer) {
-        return None;
-    }
-    let plan = layer.plan;
-    let (starts, horizontal) = plan.compact.as_ref()?.pairs()?;
-    let weights = plan.vertical.weights(y);
-    let rows = |y: usize| {
-        let (start, count) = plan.vertical.rows(y);
-        [start, start + count - 1].map(|row| layer.frame.row_ptr(row))
-    };
-    Some(x86::sparse::Sparse {
-        rows: rows(y),
-        readable: layer.row_len(layer.frame.width()),
-        next: rows((y + 1).min(plan.height() - 1)),
-        starts,
-        step: layer.step,
-        vertical: (*weights.bytes?.first()?, weights.shift),
-        horizontal,
-    })
 }

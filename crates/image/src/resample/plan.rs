@@ -117,11 +117,13 @@ impl VerticalPlan {
     }
 
     /// The first row and the number of rows that make output row `y`.
+    #[inline]
     pub fn rows(&self, y: usize) -> (usize, usize) {
         (self.starts[y] as usize, self.counts[y] as usize)
     }
 
     /// The weights of output row `y`.
+    #[inline]
     pub fn weights(&self, y: usize) -> RowWeights<'_> {
         let (offset, count) = (self.offsets[y] as usize, self.counts[y] as usize);
         let pairs = offset / 2..offset / 2 + count.div_ceil(2);

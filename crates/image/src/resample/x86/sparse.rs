@@ -4,6 +4,7 @@
 //! The two pixels of an output are kept with each channel's samples side by side (`r0 r1 g0 g1 b0 b1 a0 a1`, 128 bits), so
 //! that one multiplication and addition of neighbours gives all channels.
 
+use super::rounding_shift;
 use crate::registers::Registers;
 use vedette_simd::prefetch;
 
@@ -11,9 +12,6 @@ use vedette_simd::prefetch;
 const BITS: u32 = super::super::plan::HORIZONTAL_BITS;
 /// Bytes taken for an output: two pixels of up to four.
 const LOAD: usize = 8;
-
-/// Where the results of each channel go; as many outputs are written as whole registers of 32 bits hold.
-pub type Planes = [Option<*mut i16>; 4];
 
 /// Two rows of which few pixels count, and the places of those in them.
 #[derive(Clone, Copy)]
@@ -34,13 +32,13 @@ pub struct Sparse<'a> {
     pub horizontal: &'a [i32],
 }
 
-/// Both passes for the outputs of one row.
+/// Both passes for the outputs of one row, those of channel `c` to plane `planes[c]` of `out`, whose planes are so far apart.
 ///
 /// # Safety
 /// Reached at the level of `R`; two pixels from each start on lie within the readable bytes of both rows; planes writable
 /// for as many values as there are weights, which are as many as there are starts, padded to whole registers.
 #[inline(always)]
-pub unsafe fn sparse<R: Registers>(input: Sparse<'_>, planes: Planes) {
+pub unsafe fn sparse<R: Registers>(input: &Sparse<'_>, planes: &[Option<usize>; 4], out: (*mut i16, usize)) {
     let block = R::BYTES / 4;
     let order = sample_order(input.step);
     for (starts, x) in input.starts.chunks(block).zip((0..).step_by(block)) {
@@ -54,7 +52,7 @@ pub unsafe fn sparse<R: Registers>(input: Sparse<'_>, planes: Planes) {
         }
         if last + 1 == block && to <= input.readable {
             // SAFETY: eight bytes from each start on are readable, as just checked.
-            unsafe { block_of_two::<R>(&input, input.rows, offset, &order, planes, x) }
+            unsafe { block_of_two::<R>(input, input.rows, offset, &order, planes, out, x) }
             continue;
         }
         // At the end of a row eight bytes may be more than there are.
@@ -71,7 +69,7 @@ pub unsafe fn sparse<R: Registers>(input: Sparse<'_>, planes: Planes) {
         }
         let rows = [ends[0].as_ptr(), ends[1].as_ptr()];
         // SAFETY: eight bytes an output of a block.
-        unsafe { block_of_two::<R>(&input, rows, |i| i * LOAD, &order, planes, x) }
+        unsafe { block_of_two::<R>(input, rows, |i| i * LOAD, &order, planes, out, x) }
     }
 }
 
@@ -94,13 +92,14 @@ unsafe fn block_of_two<R: Registers>(
     rows: [*const u8; 2],
     offset: impl Fn(usize) -> usize,
     order: &[i8; 16],
-    planes: Planes,
+    planes: &[Option<usize>; 4],
+    (out, stride): (*mut i16, usize),
     x: usize,
 ) {
     let order = R::lanes(order);
     let (bytes, shift) = input.vertical;
     let (high, low) = (R::splat32(bytes[0]), R::splat32(bytes[1]));
-    let half = R::splat16(1 << (shift - 1));
+    let shift = R::splat16(rounding_shift(shift));
     // SAFETY: indices are a register, weights are padded to whole ones; the rest is the caller's promise.
     unsafe {
         let weights = R::load(input.horizontal.as_ptr().add(x).cast());
@@ -112,7 +111,7 @@ unsafe fn block_of_two<R: Registers>(
                 |i| rows[i % 2].add(offset(i / 2 * 4 + j)),
             );
             let columns = R::shuffle(bytes, order);
-            let rest = R::shift16(R::add16(R::maddubs(columns, low), half), shift);
+            let rest = R::multiply_high16(R::maddubs(columns, low), shift);
             let values = R::add16(R::maddubs(columns, high), rest);
             let indices =
                 R::load(const { &[repeated(0), repeated(1), repeated(2), repeated(3)] }[j].as_ptr().cast());
@@ -120,8 +119,8 @@ unsafe fn block_of_two<R: Registers>(
         }
         let half = R::splat32(1 << (BITS - 1));
         for (channel, plane) in transposed::<R>(products).into_iter().zip(planes) {
-            if let Some(plane) = plane {
-                R::store_narrow32(plane.add(x), R::shift32(R::add32(channel, half), BITS));
+            if let &Some(plane) = plane {
+                R::store_narrow32(out.add(plane * stride + x), R::shift32(R::add32(channel, half), BITS));
             }
         }
     }
