@@ -1,7 +1,7 @@
 //! Both passes over the rows of one layer.
 
 use super::aligned::Aligned;
-use super::compact::{self, Compact};
+use super::compact;
 use super::kernels;
 use super::layer::Layer;
 #[cfg(target_arch = "x86_64")]
@@ -125,7 +125,7 @@ impl Pass<'_> {
     fn sparse(&self, y: usize, offset: usize, scratch: &mut Scratch) -> bool {
         let Pass { isa, layer, .. } = *self;
         let plan = layer.plan;
-        let pairs = plan.compact.as_ref().and_then(Compact::pairs);
+        let pairs = plan.compact.as_ref().and_then(compact::Compact::pairs);
         let weights = plan.vertical.weights(y);
         let (Some((starts, horizontal)), Some([bytes, ..])) = (pairs, weights.bytes) else { return false };
         if !takes_sparse(isa, layer) {
