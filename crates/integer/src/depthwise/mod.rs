@@ -1,5 +1,7 @@
 //! Convolution of each channel by itself, on channels-last memory.
 
+#[cfg(target_arch = "x86_64")]
+mod grouped;
 mod plain;
 #[cfg(test)]
 mod tests;

@@ -126,6 +126,17 @@ fn cases() -> Vec<Case> {
         case(&[1, 1, 30, 31], &[3, 3], &[1, 1], &[], &[1, 1, 1, 1]),
         case(&[1, 192, 40, 64], &[3, 3], &[1, 1], &[], &[1, 1, 1, 1]),
     ];
+    // Blocks of 16 and 32 channels, whose vectors hold several pixels.
+    for (channels, stride, dilation) in
+        [(144, 1, 1), (96, 2, 1), (144, 2, 1), (32, 1, 1), (16, 2, 1), (80, 3, 2)]
+    {
+        for pixels in [5, 13, 70] {
+            let pads = [1, dilation, 1, 2];
+            cases.push(case(&[1, channels, 6, pixels], &[3, 3], &[stride, stride], &[1, dilation], &pads));
+        }
+    }
+    cases.push(case(&[1, 96, 5, 9], &[3, 2], &[1, 1], &[], &[1, 0, 1, 1]));
+    cases.push(case(&[2, 16, 4, 12], &[2, 1], &[1, 1], &[], &[0, 0, 1, 0]));
     let mut planes = case(&[1, 20, 9, 8], &[3, 3], &[1, 1], &[], &[1, 1, 1, 1]);
     planes.planes = true;
     cases.push(planes);

@@ -1,6 +1,6 @@
 //! Four vertical taps a product: the lines are interleaved once for each column, whatever the kernel's width.
 
-use super::{CHANNELS, DepthwisePlan, Lines, Unit};
+use super::{CHANNELS, DepthwisePlan, Lines, Unit, grouped};
 use crate::conv::ConvArguments;
 use crate::epilogue::quarters::Quarters;
 use std::arch::x86_64::*;
@@ -14,7 +14,7 @@ fn tile(plan: &DepthwisePlan) -> usize {
 const VECTORS: usize = 8;
 
 /// Bytes of a quad of a column.
-const QUAD: usize = 4 * CHANNELS;
+pub(super) const QUAD: usize = 4 * CHANNELS;
 
 /// Input columns under so many vectors of output pixels.
 fn columns(plan: &DepthwisePlan, vectors: usize) -> usize {
@@ -34,7 +34,9 @@ fn weight_bytes(plan: &DepthwisePlan) -> usize {
 
 pub(super) fn scratch_bytes(plan: &DepthwisePlan) -> usize {
     // The epilogue may read a vector behind the last sum.
-    column_bytes(plan) + weight_bytes(plan) + (VECTORS * CHANNELS + 16) * size_of::<i32>()
+    column_bytes(plan).max(grouped::column_bytes(plan))
+        + weight_bytes(plan)
+        + (VECTORS * CHANNELS + 16) * size_of::<i32>()
 }
 
 /// Computes a unit.
@@ -55,8 +57,15 @@ pub(super) unsafe fn run(plan: &DepthwisePlan, arguments: &ConvArguments, unit: 
             }
         })
         .collect();
-    let room = scratch.wrapping_add(column_bytes(plan));
+    let room = scratch.wrapping_add(column_bytes(plan).max(grouped::column_bytes(plan)));
     let sums = room.wrapping_add(weight_bytes(plan)).cast::<i32>();
+    if let Some(quarters) = &plan.quarters
+        && grouped::takes(plan, unit.count)
+    {
+        // SAFETY: as granted by the caller.
+        unsafe { grouped::run(plan, quarters, arguments, unit, &rows, (scratch, room.cast())) };
+        return;
+    }
     let pixels = plan.weights.pixels();
     for pixel in (0..width.output).step_by(tile(plan) * pixels) {
         let vectors = tile(plan).min((width.output - pixel).div_ceil(pixels));
@@ -101,16 +110,22 @@ unsafe fn to_bytes(
     let quads = plan.weights.quads();
     let first = plan.weights.first_sums(block);
     let step = width.stride * pixels * quads * QUAD;
-    let (places, to) = ((block, vectors), (out, stride));
+    let places = (block, vectors);
+    let lanes = |count: usize| if count == CHANNELS { u64::MAX } else { (1 << count) - 1 };
+    let (each_lanes, last_lanes) = (lanes(each), lanes(last));
     // SAFETY: as granted by the caller; weights and first sums are those of the block.
     unsafe {
         let vector = |at: *const u8, i: usize| _mm512_load_si512(at.add(i * CHANNELS).cast());
+        let store = |row: usize, packed: __m512i| {
+            let lanes = if row + 1 < vectors { each_lanes } else { last_lanes };
+            _mm512_mask_storeu_epi8(out.add(row * stride).cast(), lanes, packed);
+        };
         let first: [__m512i; 4] = std::array::from_fn(|i| vector(first.cast(), i));
         if (quads, width.kernel) == (1, 3) {
             let weights: [[__m512i; 4]; 3] =
                 std::array::from_fn(|tap| std::array::from_fn(|i| vector(weights.add(tap * QUAD).cast(), i)));
             let tap_step = width.dilation * QUAD;
-            quarters.write(&plan.epilogue, places, (each, last), to, |row| {
+            let sums = |row: usize| {
                 let (at, mut sums) = (columns.add(row * step), first);
                 for (tap, weights) in weights.iter().enumerate() {
                     for (i, sum) in sums.iter_mut().enumerate() {
@@ -118,22 +133,26 @@ unsafe fn to_bytes(
                     }
                 }
                 sums
-            });
-            return;
-        }
-        quarters.write(&plan.epilogue, places, (each, last), to, |row| {
-            let (at, mut sums) = (columns.add(row * step), first);
-            for tap in 0..width.kernel {
-                for quad in 0..quads {
-                    let at = at.add((tap * width.dilation * quads + quad) * QUAD);
-                    let weights = weights.add((tap * quads + quad) * QUAD).cast();
-                    for (i, sum) in sums.iter_mut().enumerate() {
-                        *sum = _mm512_dpbusd_epi32(*sum, vector(at, i), vector(weights, i));
+            };
+            quarters.write(&plan.epilogue, places, sums, store);
+        } else {
+            let sums = |row: usize| {
+                let (at, mut sums) = (columns.add(row * step), first);
+                for tap in 0..width.kernel {
+                    for quad in 0..quads {
+                        let at = at.add((tap * width.dilation * quads + quad) * QUAD);
+                        let weights = weights.add((tap * quads + quad) * QUAD).cast();
+                        for (i, sum) in sums.iter_mut().enumerate() {
+                            *sum = _mm512_dpbusd_epi32(*sum, vector(at, i), vector(weights, i));
+                        }
                     }
                 }
-            }
-            sums
-        });
+                sums
+            };
+            quarters.write(&plan.epilogue, places, sums, store);
+        }
+        quarters.look_up(&plan.epilogue, (out, stride), (vectors - 1, each));
+        quarters.look_up(&plan.epilogue, (out.add((vectors - 1) * stride), stride), (1, last));
     }
 }
 
@@ -175,7 +194,7 @@ unsafe fn to_sums(
 /// # Safety
 /// As for [`run`]; the room is one line's.
 #[target_feature(enable = "avx512f")]
-unsafe fn weights_of(plan: &DepthwisePlan, block: usize, line: usize, room: *mut i8) -> *const i8 {
+pub(super) unsafe fn weights_of(plan: &DepthwisePlan, block: usize, line: usize, room: *mut i8) -> *const i8 {
     let (weights, shift) = plan.weights.line(block, line);
     if shift == 0 {
         return weights;

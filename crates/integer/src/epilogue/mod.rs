@@ -33,9 +33,21 @@ pub(crate) fn interleaved_channel(vector: usize, lane: usize) -> usize {
     lane / 4 * 16 + vector * 4 + lane % 4
 }
 
+/// Pixels that share a vector where so many channels are left for the last block of 64.
+pub(crate) fn pixels_of_last(channels: usize) -> usize {
+    match channels % 64 {
+        16 => 4,
+        32 => 2,
+        _ => 1,
+    }
+}
+
 /// The channel at a place of a block of 64, which may hold the channels of several pixels one after the other.
 pub(crate) fn channel_at(channels: usize, pixels: usize, block: usize, place: usize) -> Option<usize> {
     match pixels {
+        1 if (block + 1) * 64 > channels && pixels_of_last(channels) > 1 => {
+            Some(block * 64 + place % (channels % 64))
+        }
         1 => Some(block * 64 + place).filter(|&channel| channel < channels),
         _ => (place < pixels * channels).then(|| place % channels),
     }

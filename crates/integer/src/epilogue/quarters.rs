@@ -38,41 +38,56 @@ impl Quarters {
         Some(Quarters { parameters, bounded: epilogue.bounded })
     }
 
-    /// Writes rows of outputs of a block of channels whose sums `sums` gives; `count` bytes of each, `last` of the last.
+    /// Makes the outputs of rows of a block of channels whose sums `sums` gives, and hands them to `store`; those that a
+    /// table is yet to be applied to, as [`look_up`](Self::look_up) does.
     ///
     /// # Safety
-    /// The CPU has AVX-512 F, BW, DQ and VL, and what `sums` needs; the epilogue is the one these parameters were made of;
-    /// as many bytes are writable at every `stride` from `out` on.
+    /// The CPU has AVX-512 F, BW, DQ, VL and VNNI; the epilogue is the one these parameters were made of, the block below
+    /// its channels.
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
     pub(crate) unsafe fn write(
         &self,
         epilogue: &Epilogue,
         (block, rows): (usize, usize),
-        (count, last): (usize, usize),
-        (out, stride): (*mut u8, usize),
         sums: impl Fn(usize) -> [__m512i; 4],
+        store: impl Fn(usize, __m512i),
     ) {
         let Target::Bytes(bytes) = &epilogue.target else { return };
         let parameters = self.parameters.as_ptr().cast::<f32>().wrapping_add(block * 2 * CHANNELS);
         // Packing has these bounds by itself.
         let plain = (bytes.zero_point, bytes.low, bytes.high) == (0, 0, 255);
-        let (counts, to) = ((rows, count, last), (out, stride));
         // SAFETY: as granted by the caller.
         unsafe {
             let in_registers = bytes.table.as_ref().is_some_and(Table::fits_registers);
             match (self.bounded, in_registers, plain) {
-                (true, false, true) => to_bytes::<true, false, true>(bytes, parameters, counts, to, sums),
-                (true, false, false) => to_bytes::<true, false, false>(bytes, parameters, counts, to, sums),
-                (true, true, _) => to_bytes::<true, true, false>(bytes, parameters, counts, to, sums),
-                (false, false, _) => to_bytes::<false, false, false>(bytes, parameters, counts, to, sums),
-                (false, true, _) => to_bytes::<false, true, false>(bytes, parameters, counts, to, sums),
+                (true, false, true) => to_bytes::<true, false, true>(bytes, parameters, rows, sums, store),
+                (true, false, false) => to_bytes::<true, false, false>(bytes, parameters, rows, sums, store),
+                (true, true, _) => to_bytes::<true, true, false>(bytes, parameters, rows, sums, store),
+                (false, false, _) => to_bytes::<false, false, false>(bytes, parameters, rows, sums, store),
+                (false, true, _) => to_bytes::<false, true, false>(bytes, parameters, rows, sums, store),
             }
-            if !in_registers && let Some(table) = &bytes.table {
-                for row in 0..rows {
-                    let out = out.add(row * stride);
-                    table.apply(out, out, if row + 1 < rows { count } else { last });
-                }
+        }
+    }
+
+    /// Replaces `count` outputs at every `stride` from `out` on by the table's, where there is one that does not fit
+    /// registers.
+    ///
+    /// # Safety
+    /// They are readable and writable.
+    pub(crate) unsafe fn look_up(
+        &self,
+        epilogue: &Epilogue,
+        (out, stride): (*mut u8, usize),
+        (rows, count): (usize, usize),
+    ) {
+        let Target::Bytes(bytes) = &epilogue.target else { return };
+        let Some(table) = bytes.table.as_ref().filter(|table| !table.fits_registers()) else { return };
+        for row in 0..rows {
+            // SAFETY: as granted by the caller.
+            unsafe {
+                let out = out.add(row * stride);
+                table.apply(out, out, count);
             }
         }
     }
@@ -87,9 +102,9 @@ impl Quarters {
 unsafe fn to_bytes<const BOUNDED: bool, const TABLE: bool, const PLAIN: bool>(
     bytes: &Bytes,
     parameters: *const f32,
-    (rows, count, last): (usize, usize, usize),
-    (out, stride): (*mut u8, usize),
+    rows: usize,
     sums: impl Fn(usize) -> [__m512i; 4],
+    store: impl Fn(usize, __m512i),
 ) {
     // SAFETY: parameters of a whole block; the rest is granted by the caller.
     unsafe {
@@ -124,11 +139,7 @@ unsafe fn to_bytes<const BOUNDED: bool, const TABLE: bool, const PLAIN: bool>(
             if TABLE {
                 packed = table.take(packed);
             }
-            let out = out.add(row * stride);
-            match if row + 1 < rows { count } else { last } {
-                CHANNELS => _mm512_storeu_si512(out.cast(), packed),
-                count => _mm512_mask_storeu_epi8(out.cast(), (1 << count) - 1, packed),
-            }
+            store(row, packed);
         }
     }
 }
