@@ -36,7 +36,7 @@ impl RowState {
     }
 
     /// What powers of two are shifted by to be shares.
-    pub(super) fn shift_of_shares(&self) -> f32 {
+    fn shift_of_shares(&self) -> f32 {
         self.shift() + self.total().log2()
     }
 
@@ -60,9 +60,9 @@ impl RowState {
     }
 }
 
-/// Sums up the powers of the scores of each row, and finds the largest.
+/// Sums up the powers of the scores of each row, and finds the largest; where `WRITE` the scores are written, too.
 #[derive(Clone, Copy)]
-pub(super) struct Summing {
+pub(super) struct Summing<const WRITE: bool> {
     pub rows: *mut RowState,
     /// Added to the sums of each column; of whole vectors, those behind the last column are minus infinity.
     pub bias: *const f32,
@@ -70,20 +70,18 @@ pub(super) struct Summing {
     pub reach: f32,
 }
 
-impl Summing {
-    /// How far below the largest of so many scores powers are passed over.
-    pub(super) fn reach(classes: usize) -> f32 {
-        ((classes as f32).log2() - PASSED_OVER) / LOG2_E
-    }
+/// How far below the largest of so many scores powers are passed over.
+pub(super) fn reach(classes: usize) -> f32 {
+    ((classes as f32).log2() - PASSED_OVER) / LOG2_E
 }
 
 // SAFETY: the rows are those of one thread.
-unsafe impl Sync for Summing {}
+unsafe impl<const WRITE: bool> Sync for Summing<WRITE> {}
 
-impl Finish for Summing {
+impl<const WRITE: bool> Finish for Summing<WRITE> {
     type Output = f32;
 
-    const WRITES: bool = false;
+    const WRITES: bool = WRITE;
 
     #[inline(never)]
     unsafe fn finish(&self, isa: Isa, block: &SumBlock) {
@@ -92,7 +90,7 @@ impl Finish for Summing {
     }
 }
 
-impl Summing {
+impl<const WRITE: bool> Summing<WRITE> {
     /// # Safety
     /// As for [`Finish::finish`].
     #[inline(always)]
@@ -106,6 +104,13 @@ impl Summing {
                 for column in (0..block.columns).step_by(S::LANES) {
                     let at = block.column + column;
                     let x = S::add(S::load(sums.add(column)), S::load(self.bias.add(at)));
+                    if WRITE {
+                        let out = block.out.add(row * block.out_stride + column);
+                        match block.columns - column {
+                            left if left < S::LANES => S::store_partial(out, x, left),
+                            _ => S::store(out, x),
+                        }
+                    }
                     // Of thousands of classes most are far below the best. What is no number is not below.
                     if S::all_lt(x, bound) {
                         continue;
@@ -125,51 +130,32 @@ impl Summing {
     }
 }
 
-/// Writes the share of each score in its row.
-#[derive(Clone, Copy)]
-pub(super) struct Sharing {
-    /// What the scores of each row are shifted by, in units of ln 2.
-    pub shifts: *const f32,
-    /// As for [`Summing`].
-    pub bias: *const f32,
+/// Turns the scores of a row into their shares.
+///
+/// # Safety
+/// There are `n` scores.
+pub(super) unsafe fn share(isa: Isa, scores: *mut f32, n: usize, state: &RowState) {
+    let shift = state.shift_of_shares();
+    // SAFETY: as granted by the caller.
+    dispatch!(isa, S => unsafe { share_at::<S>(scores, n, shift) });
 }
 
-// SAFETY: the shifts are those of one thread.
-unsafe impl Sync for Sharing {}
-
-impl Finish for Sharing {
-    type Output = f32;
-
-    const WRITES: bool = true;
-
-    #[inline(never)]
-    unsafe fn finish(&self, isa: Isa, block: &SumBlock) {
-        // SAFETY: as granted by the caller.
-        dispatch!(isa, S => unsafe { self.share::<S>(block) });
-    }
-}
-
-impl Sharing {
-    /// # Safety
-    /// As for [`Finish::finish`].
-    #[inline(always)]
-    unsafe fn share<S: Simd>(&self, block: &SumBlock) {
-        // SAFETY: rows and columns of the block; sums and biases are there for whole vectors.
-        unsafe {
-            for row in 0..block.rows {
-                let shift = S::splat(-*self.shifts.add(block.row + row));
-                let sums = block.sums.add(row * block.sums_stride);
-                let out = block.out.add(row * block.out_stride);
-                for column in (0..block.columns).step_by(S::LANES) {
-                    let bias = S::load(self.bias.add(block.column + column));
-                    let x = S::add(S::load(sums.add(column)), bias);
-                    let share = exp2::<S>(S::mul_add(x, S::splat(LOG2_E), shift));
-                    match block.columns - column {
-                        left if left < S::LANES => S::store_partial(out.add(column), share, left),
-                        _ => S::store(out.add(column), share),
-                    }
-                }
-            }
+/// # Safety
+/// As for [`share`].
+#[inline(always)]
+unsafe fn share_at<S: Simd>(scores: *mut f32, n: usize, shift: f32) {
+    let shift = S::splat(-shift);
+    let whole = n / S::LANES * S::LANES;
+    // SAFETY: scores below n.
+    unsafe {
+        for at in (0..whole).step_by(S::LANES) {
+            let x = S::load(scores.add(at));
+            S::store(scores.add(at), exp2::<S>(S::mul_add(x, S::splat(LOG2_E), shift)));
+        }
+        if whole < n {
+            let x = S::load_partial(scores.add(whole), n - whole);
+            let power = exp2::<S>(S::mul_add(x, S::splat(LOG2_E), shift));
+            S::store_partial(scores.add(whole), power, n - whole);
         }
     }
 }

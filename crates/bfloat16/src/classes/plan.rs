@@ -1,4 +1,4 @@
-use super::finish::{LANES, RowState, Sharing, Summing};
+use super::finish::{LANES, RowState, Summing, reach, share};
 use crate::matmul::RowCopy;
 use crate::product::{Finish, PackedColumns, Product, Surface};
 use crate::shared::Shared;
@@ -83,14 +83,13 @@ impl ClassesPlan {
         ROWS.min(self.rows)
     }
 
-    /// Bytes of the padded biases, and of the copies of some rows, their states and their shifts.
-    fn sizes(&self) -> [usize; 4] {
+    /// Bytes of the padded biases, and of the copies of some rows and their states.
+    fn sizes(&self) -> [usize; 3] {
         let rows = self.rows_at_once();
         [
             self.columns.layout().blocks() * LANES * size_of::<f32>(),
             rows * self.copy.len * size_of::<u16>(),
             rows * size_of::<RowState>(),
-            rows * size_of::<f32>(),
         ]
         .map(|bytes| bytes.next_multiple_of(LINE))
     }
@@ -157,10 +156,9 @@ impl ClassesPlan {
         bias: *const f32,
         room: *mut u8,
     ) {
-        let [_, copy_bytes, state_bytes, _] = self.sizes();
+        let [_, copy_bytes, _] = self.sizes();
         let copy = room.cast::<u16>();
         let states = room.wrapping_add(copy_bytes).cast::<RowState>();
-        let shifts = room.wrapping_add(copy_bytes + state_bytes).cast::<f32>();
         let columns = self.columns.layout().columns();
         // SAFETY: as granted by the caller; `RowState` is aligned to what sizes are multiples of.
         unsafe {
@@ -169,11 +167,12 @@ impl ClassesPlan {
                 self.copy.run(arguments.a.offset(at.input), 0, 1, copy.add(i * self.copy.len));
                 states.add(i).write(RowState::EMPTY);
             }
-            let summing = Summing { rows: states, bias, reach: Summing::reach(columns) };
-            self.multiply(copy, rows.len(), std::ptr::null_mut(), summing);
-            let states = std::slice::from_raw_parts(states, rows.len());
+            let reach = reach(columns);
             match arguments.answers {
                 Answers::Best(shares, classes) => {
+                    let summing = Summing::<false> { rows: states, bias, reach };
+                    self.multiply(copy, rows.len(), std::ptr::null_mut(), summing);
+                    let states = std::slice::from_raw_parts(states, rows.len());
                     for (state, row) in states.iter().zip(rows) {
                         let (class, share) = state.best();
                         shares.add(row).write(share);
@@ -181,10 +180,14 @@ impl ClassesPlan {
                     }
                 }
                 Answers::Shares(out) => {
+                    let out = out.add(rows.start * columns);
+                    let summing = Summing::<true> { rows: states, bias, reach };
+                    self.multiply(copy, rows.len(), out, summing);
+                    let states = std::slice::from_raw_parts(states, rows.len());
+                    // Not while the tiles are at work: the CPU has twice the units for floats then.
                     for (i, state) in states.iter().enumerate() {
-                        shifts.add(i).write(state.shift_of_shares());
+                        share(self.copy.isa, out.add(i * columns), columns, state);
                     }
-                    self.multiply(copy, rows.len(), out.add(rows.start * columns), Sharing { shifts, bias });
                 }
             }
         }
