@@ -11,8 +11,9 @@ use vedette_tensor::TensorError;
 use vedette_tensor::matmul::{Epilogue, MatMulOperands, Matrix, chunk, parts_for};
 use vedette_tensor::{Dims, broadcast_shape};
 
-/// Rows of queries whose scores are made at once: two tiles, and those of a few hundred keys stay in L1.
-const ROWS: usize = 32;
+/// Rows of queries whose scores are made at once: four tiles, which keys and values are read for, and scores of some
+/// hundred keys are in L2.
+const ROWS: usize = 64;
 
 /// What parts begin at multiples of: a tile.
 const ROW_MULTIPLE: usize = 16;
