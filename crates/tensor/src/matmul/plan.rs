@@ -1,9 +1,10 @@
 use super::matrix::{Matrix, Products};
 use super::panels::{PackedMatrix, PanelLayout};
 use super::product::{Epilogue, Product, UniformRows};
-use super::split::{Grid, ROW_MULTIPLE, chunk, parts_for};
+use super::split::{GRAIN, Grid, ROW_MULTIPLE, chunk, parts_for};
 use crate::TensorError;
 use crate::shape::{Dims, broadcast_shape};
+use std::ops::Range;
 use std::sync::Arc;
 use vedette_runtime::ThreadPool;
 use vedette_simd::Isa;
@@ -53,6 +54,9 @@ pub fn matmul_shape(operands: &MatMulOperands<'_>) -> Result<Dims, TensorError> 
     Ok(shape)
 }
 
+/// Multiply-accumulates up to which a product ends before a thread that loses its core is worth waiting for in parts.
+const SHORT: u64 = 1 << 25;
+
 /// A planned product `act(alpha A x B + bias + residual)` of `f32` tensors.
 ///
 /// `A` is read where it lies if its rows have unit stride, else it is copied to scratch first. A constant `B` is packed
@@ -70,6 +74,8 @@ pub struct MatMulPlan {
     copy_a: Option<StridedRows>,
     b: Option<Arc<PackedMatrix>>,
     pack_b: Option<PackB>,
+    /// Whether each thread packs the panels that it multiplies by, so that none waits for another's or fetches them.
+    by_panels: bool,
     out_stride: usize,
     alpha: f32,
     epilogue: Epilogue,
@@ -168,7 +174,13 @@ impl MatMulPlan {
             (None, None) => 0,
         };
         let work = (products.len() * m) as u64 * (k * n) as u64;
+        let by_panels = pack_b.is_some()
+            && products.len() == 1
+            && threads > 1
+            && panels.is_multiple_of(threads)
+            && (2 * GRAIN..=SHORT).contains(&work);
         Ok(MatMulPlan {
+            by_panels,
             grid: Grid::new(products.len(), (m, ROW_MULTIPLE), panels, work, threads),
             m,
             k,
@@ -215,13 +227,13 @@ impl MatMulPlan {
             a = scratch.0;
         }
         let packed_b = Shared(scratch.0.wrapping_add(self.copied_a_len()));
-        if let Some(pack) = &self.pack_b {
+        if let Some(pack) = self.pack_b.as_ref().filter(|_| !self.by_panels) {
             // SAFETY: scratch has room for every packed matrix behind the copy of A.
             unsafe { self.pack_b(pack, arguments.b, packed_b, pool) };
         }
         let a = Shared(a.cast_mut());
         let bias = arguments;
-        self.grid.run(pool, |_, index, rows, panels| {
+        let cell = |index: usize, rows: Range<usize>, panels: Range<usize>| {
             let (a, packed_b) = (&a, &packed_b);
             let (a_offset, b_number, out_offset) = self.products[index];
             let (layout, packed) = match (&self.b, &self.pack_b) {
@@ -249,7 +261,23 @@ impl MatMulPlan {
                 UniformRows { base: a.0.wrapping_offset(a_offset).cast_const(), stride: self.a_row_stride };
             // SAFETY: rows and panels are within the product, cells do not overlap, and the caller grants the rest.
             unsafe { product.run(&source, rows, panels) };
-        });
+        };
+        match self.pack_b.as_ref().filter(|_| self.by_panels) {
+            Some(pack) => {
+                let (b, panels) = (Shared(arguments.b.cast_mut()), pack.layout.panels.len());
+                let parts = pool.threads().min(panels);
+                pool.run(parts, |part| {
+                    let (b, to) = (&b, &packed_b);
+                    let own = chunk(panels, parts, part, 1);
+                    let strides = (pack.row_stride, pack.column_stride);
+                    let source = b.0.wrapping_offset(pack.offsets[0]).cast_const();
+                    // SAFETY: every part packs panels of its own, and scratch has room for them behind the copy of A.
+                    unsafe { pack.layout.pack_strided(own.clone(), source, strides, self.alpha, to.0) };
+                    cell(0, 0..self.m, own);
+                });
+            }
+            None => self.grid.run(pool, |_, index, rows, panels| cell(index, rows, panels)),
+        }
     }
 
     /// # Safety

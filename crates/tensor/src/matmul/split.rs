@@ -5,7 +5,7 @@ use vedette_runtime::ThreadPool;
 
 /// Multiply-accumulates (or as much other work) below which another thread costs more than it brings: about 10
 /// microseconds of one core.
-const GRAIN: u64 = 500_000;
+pub(crate) const GRAIN: u64 = 500_000;
 
 /// More parts than threads, so that a thread that loses its core for a while does not hold up the rest.
 const PARTS_PER_THREAD: usize = 4;
