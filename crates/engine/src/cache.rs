@@ -3,8 +3,13 @@ use crate::plan::Plan;
 use std::sync::Arc;
 use vedette_tensor::View;
 
-/// Plans kept for one engine: enough for the widths that a page of text lines comes in.
-const CAPACITY: usize = 16;
+/// Plans kept for one engine whatever they take.
+const FEWEST: usize = 16;
+
+/// Plans kept at most, enough for the widths that pages of text lines come in, and steps of all of them: maps that are
+/// computed strip by strip have thousands.
+const MOST: usize = 64;
+const MOST_STEPS: usize = 8192;
 
 /// The plans of the input layouts seen last.
 #[derive(Default)]
@@ -34,12 +39,15 @@ impl PlanCache {
 
     pub(crate) fn insert(&mut self, inputs: Vec<TensorSpec>, plan: Arc<Plan>) {
         self.clock += 1;
-        if self.entries.len() == CAPACITY
-            && let Some(oldest) = (0..CAPACITY).min_by_key(|&i| self.entries[i].used)
-        {
+        self.entries.push(Entry { inputs, plan, used: self.clock });
+        while self.entries.len() > FEWEST && (self.entries.len() > MOST || self.steps() > MOST_STEPS) {
+            let Some(oldest) = (0..self.entries.len()).min_by_key(|&i| self.entries[i].used) else { break };
             self.entries.swap_remove(oldest);
         }
-        self.entries.push(Entry { inputs, plan, used: self.clock });
+    }
+
+    fn steps(&self) -> usize {
+        self.entries.iter().map(|entry| entry.plan.steps.len()).sum()
     }
 
     pub(crate) fn plans(&self) -> impl Iterator<Item = &Arc<Plan>> {

@@ -2,7 +2,7 @@ use super::{Builder, count};
 use serde_json::{Value, json};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
-use vedette_tensor::{Tensor, View};
+use vedette_tensor::{DType, Tensor, View};
 
 /// Counts what each thread allocates.
 struct Counting;
@@ -53,6 +53,32 @@ fn a_run_at_a_known_shape_allocates_nothing() {
     let (allocations, result) = allocations_of(|| engine.run_into(&inputs, &mut outputs));
     result.unwrap();
     assert_eq!(allocations, 0);
+}
+
+#[test]
+fn as_many_shapes_are_known_as_plans_are_kept() {
+    let mut b = Builder::new();
+    let x = b.input("float32", json!([null]));
+    let doubled = b.node("Double", &[x]);
+    let engine = b.build(&[doubled]);
+    let data = count(100);
+    let anew = |widths: std::ops::RangeInclusive<usize>| {
+        widths
+            .filter(|&width| {
+                let mut outputs = vec![Tensor::zeros(DType::F32, &[width]).unwrap()];
+                let inputs = [View::of(&[width], &data[..width])];
+                let (allocations, result) = allocations_of(|| engine.run_into(&inputs, &mut outputs));
+                result.unwrap();
+                allocations > 0
+            })
+            .count()
+    };
+    assert_eq!(anew(1..=64), 64);
+    assert_eq!(anew(1..=64), 0);
+    // One more, and the one that was used longest ago is gone.
+    assert_eq!(anew(65..=65), 1);
+    assert_eq!(anew(2..=65), 0);
+    assert_eq!(anew(1..=1), 1);
 }
 
 #[test]
