@@ -133,7 +133,7 @@ pub fn resample(
             for (index, layer) in layers.iter().enumerate() {
                 let staged_end = &mut staged_end[index];
                 let mut pass = Pass { isa, layer, stride, pitch, at_once, index, staged_end };
-                if layer.rows_at_once(isa) > 1 {
+                if at_once > 1 && layer.rows_at_once(isa) > 1 {
                     pass.joint(group.clone(), scratch);
                 } else {
                     for y in group.clone() {
