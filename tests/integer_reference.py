@@ -34,28 +34,13 @@ def _epilogue(node: Node, accumulator: Array, axis: int, operands: list[Any], ta
         residual, table = None, residual
     shape = [1] * accumulator.ndim
     shape[axis] = -1
-    a = node.attributes
-    # Counted in steps of the output, where there are such.
-    step = 1.0 if a.get("y_scale") is None else float(np.float32(a["y_scale"]))
-
-    def in_steps(real: Any) -> Array:
-        return (np.asarray(real, np.float32).astype(np.float64) / step).astype(np.float32)
-
-    shift = np.zeros_like(multiplier) if bias is None else bias
-    f = accumulator.astype(np.float32) * in_steps(multiplier).reshape(shape) + in_steps(shift).reshape(shape)
+    f = accumulator.astype(np.float32) * multiplier.reshape(shape)
+    if bias is not None:
+        f = f + bias.reshape(shape)
     if residual is not None:
-        offset = residual.astype(np.float32) - np.float32(a["residual_zero_point"])
-        f = f + offset * in_steps(a["residual_scale"])
-    if a.get("y_scale") is None:
-        return [activate(a.get("activation"), f)]
-    # Activations are bounds here: rounding keeps the order of values, so bytes are bounded.
-    low, high = (
-        activate(a.get("activation"), np.array(end, np.float32)) * np.float32(1 / step)
-        for end in (-np.inf, np.inf)
-    )
-    low, high, y = (np.clip(np.rint(x) + np.float32(a["y_zero_point"]), 0, 255) for x in (low, high, f))
-    y = np.clip(y, low, high).astype(np.uint8)
-    return [y if table is None else table[y]]
+        f = f + dequantize(residual, node.attributes, "residual")
+    f = activate(node.attributes.get("activation"), f)
+    return [requantize(f, node.attributes, table)]
 
 
 def quantized_conv(node: Node, operands: list[Any]) -> list[Any]:

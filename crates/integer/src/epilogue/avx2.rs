@@ -14,8 +14,8 @@ pub(super) unsafe fn run(epilogue: &Epilogue, block: &SumBlock) {
     let multiplier = epilogue.multiplier().wrapping_add(block.channel);
     let bias = epilogue.bias().wrapping_add(block.channel);
     let residual = epilogue.residual.as_ref();
-    let residual_zero = _mm256_set1_epi32(residual.map_or(0, |r| r.zero_point.into()));
-    let residual_scale = _mm256_set1_ps(residual.map_or(0.0, |r| r.scale));
+    let residual_zero = _mm256_set1_epi32(residual.map_or(0, |r| r.zero_point().into()));
+    let residual_scale = _mm256_set1_ps(residual.map_or(0.0, |r| r.scale()));
     let whole = block.columns / LANES * LANES;
     for row in 0..block.rows {
         let sums = block.sums.wrapping_add(row * block.sums_stride);
@@ -45,11 +45,12 @@ pub(super) unsafe fn run(epilogue: &Epilogue, block: &SumBlock) {
                 }
             }
             Target::Bytes(bytes) => {
+                let inverse = _mm256_set1_ps(bytes.inverse);
                 let zero = _mm_set1_epi16(bytes.zero_point.into());
                 let (low, high) = (_mm_set1_epi8(bytes.low as i8), _mm_set1_epi8(bytes.high as i8));
                 for column in (0..whole).step_by(LANES) {
                     // The first operand is taken only where it is greater or less: NaN gives the bound.
-                    let v = _mm256_max_ps(real(column), _mm256_set1_ps(-BOUND));
+                    let v = _mm256_max_ps(_mm256_mul_ps(real(column), inverse), _mm256_set1_ps(-BOUND));
                     let q = _mm256_cvtps_epi32(_mm256_min_ps(v, _mm256_set1_ps(BOUND)));
                     let q = _mm_packs_epi32(_mm256_castsi256_si128(q), _mm256_extracti128_si256::<1>(q));
                     let q = _mm_packus_epi16(_mm_adds_epi16(q, zero), _mm_setzero_si128());

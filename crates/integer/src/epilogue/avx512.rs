@@ -80,8 +80,9 @@ unsafe fn to_bytes<const RESIDUAL: bool, const BOUNDED: bool, const TABLE: bool>
 ) {
     let multiplier = epilogue.multiplier().wrapping_add(block.channel);
     let bias = epilogue.bias().wrapping_add(block.channel);
+    let inverse = _mm512_set1_ps(bytes.inverse);
     let (residual_zero, residual_scale) = match &epilogue.residual {
-        Some(r) => (_mm512_set1_epi32(r.zero_point.into()), _mm512_set1_ps(r.scale)),
+        Some(r) => (_mm512_set1_epi32(r.zero_point().into()), _mm512_set1_ps(r.scale())),
         None => (_mm512_setzero_si512(), _mm512_setzero_ps()),
     };
     let zero16 = _mm512_set1_epi16(bytes.zero_point.into());
@@ -95,7 +96,7 @@ unsafe fn to_bytes<const RESIDUAL: bool, const BOUNDED: bool, const TABLE: bool>
     // SAFETY: the CPU has AVX-512.
     let table = unsafe { InRegisters::load(values) };
     let integers = |f: __m512| {
-        let mut v = f;
+        let mut v = _mm512_mul_ps(f, inverse);
         if !BOUNDED {
             // The first operand is taken only where it is greater or less: NaN gives the bound.
             v = _mm512_max_ps(v, _mm512_set1_ps(-BOUND));
@@ -212,8 +213,8 @@ unsafe fn to_floats(epilogue: &Epilogue, (low, high): (f32, f32), block: &SumBlo
     let bias = epilogue.bias().wrapping_add(block.channel);
     let (low, high) = (_mm512_set1_ps(low), _mm512_set1_ps(high));
     let residual = epilogue.residual.as_ref();
-    let zero = _mm512_set1_epi32(residual.map_or(0, |r| r.zero_point.into()));
-    let scale = _mm512_set1_ps(residual.map_or(0.0, |r| r.scale));
+    let zero = _mm512_set1_epi32(residual.map_or(0, |r| r.zero_point().into()));
+    let scale = _mm512_set1_ps(residual.map_or(0.0, |r| r.scale()));
     for row in 0..block.rows {
         let sums = block.sums.wrapping_add(row * block.sums_stride);
         let out = block.out.cast::<f32>().wrapping_add(row * block.out_stride);

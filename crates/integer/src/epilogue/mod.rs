@@ -1,8 +1,4 @@
 //! From sums to outputs: `f = f32(sum) * multiplier + bias`, the residual, the activation, and back to u8.
-//!
-//! Where outputs are u8 all of it is counted in steps of the output, so that nothing is left to be scaled. Products are
-//! rounded before they are added: for some hundred cycles after tile instructions Intel's cores multiply and convert
-//! vectors of 512 bits in one unit in place of two, while another one adds.
 
 mod activation;
 #[cfg(target_arch = "x86_64")]
@@ -83,17 +79,10 @@ pub struct Epilogue {
     channels: usize,
     /// `[2][padded channels]`: multipliers, biases.
     parameters: AlignedBuffer,
-    residual: Option<Residual>,
+    residual: Option<Quantization>,
     target: Target,
     /// Whether every u8 result fits an i32 with room before it is bounded.
     bounded: bool,
-}
-
-/// What a residual means: its zero point, and a step of it in those of the result.
-#[derive(Clone, Copy, Debug)]
-struct Residual {
-    zero_point: u8,
-    scale: f32,
 }
 
 #[derive(Debug)]
@@ -105,6 +94,7 @@ enum Target {
 /// How float results become bytes. The order of values survives rounding, so bounds are kept as bytes.
 #[derive(Debug)]
 struct Bytes {
+    inverse: f32,
     zero_point: u8,
     low: u8,
     high: u8,
@@ -149,26 +139,22 @@ impl Epilogue {
             let to = &mut parameters.as_mut_slice()[at * size_of::<f32>()..];
             to.iter_mut().zip(bytes).for_each(|(to, byte)| *to = byte);
         };
-        let step = spec.output.map_or(1.0, |output| f64::from(output.scale()));
-        let in_steps = |real: f32| (f64::from(real) / step) as f32;
-        let all_in_steps = |values: &[f32]| values.iter().copied().map(in_steps).collect::<Vec<_>>();
-        write(0, &all_in_steps(spec.multiplier));
+        write(0, spec.multiplier);
         if let Some(bias) = spec.bias {
-            write(padded, &all_in_steps(bias));
+            write(padded, bias);
         }
-        let residual =
-            spec.residual.map(|q| Residual { zero_point: q.zero_point(), scale: in_steps(q.scale()) });
         let (low, high) = spec.clamp.unwrap_or((f32::NEG_INFINITY, f32::INFINITY));
         let target = match spec.output {
             None => Target::Float { low, high, activation: spec.activation, rounded: spec.rounded },
             Some(output) => Target::Bytes(Box::new(Bytes {
+                inverse: 1.0 / output.scale(),
                 zero_point: output.zero_point(),
                 low: output.quantize(low),
                 high: output.quantize(high),
                 table: spec.table.map(|table| Table::new(isa, *table)),
             })),
         };
-        Epilogue { isa, channels, parameters, residual, target, bounded: is_bounded(spec) }
+        Epilogue { isa, channels, parameters, residual: spec.residual, target, bounded: is_bounded(spec) }
     }
 
     /// Output channels.
