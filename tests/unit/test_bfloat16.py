@@ -150,6 +150,18 @@ def test_what_is_only_read_rounded_is_written_rounded() -> None:
         assert arena < plain
 
 
+def test_weights_that_are_an_input_read_what_others_round() -> None:
+    x, w = image(1, 8, 12, 20), image(16, 32, 3, 3)
+    net = Net(seed=5)
+    a = net.op("Relu", net.op("Conv", net.input("x", *x.shape), net.weights(32, 8, 3, 3)))
+    y = net.op("Conv", a, net.input("w", *w.shape))
+    found, lines = run(net, y, {"x": x, "w": w})
+    reference = evaluate(compile_graph(net.graph(y)), {"x": x, "w": w})[y]
+    assert np.abs(found - reference).max() <= 0.02 * np.abs(reference).max()
+    assert lines[0]["precision"] == ("bfloat16" if has_units() else "float32")
+    assert lines[1]["precision"] == "float32"
+
+
 def test_transposed_convolution() -> None:
     x, w = image(1, 16, 7, 9), image(16, 12, 2, 2)
 

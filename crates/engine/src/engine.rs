@@ -1,7 +1,7 @@
 use crate::cache::PlanCache;
 use crate::execute::{Surroundings, Workspace};
 use crate::limits::system_memory;
-use crate::op::{EngineError, Operator, TensorSpec};
+use crate::op::{EngineError, Operator, ReadInput, TensorSpec};
 use crate::ops::{self, Build};
 use crate::plan::{Constants, Parts, Plan, Planner, Settings, State};
 use crate::profile::{Profile, ProfileEntry};
@@ -375,13 +375,20 @@ fn rounded(program: &Program, operators: &[Box<dyn Operator>], live: &[bool], is
         inputs.for_each(|(position, id)| readers[id].push((index, position)));
     }
     program.outputs.iter().for_each(|output| readers[output.value].clear());
+    let mut constant = vec![false; program.values];
+    program.constants.iter().for_each(|&id| constant[id] = true);
     let mut rounded = vec![false; program.values];
     // Backwards, as readers stand behind what they read.
     for node in program.nodes.iter().rev() {
         for id in node.outputs.iter().copied().flatten() {
             let rounds = |&(reader, position): &(usize, usize)| {
-                let mut outputs = program.nodes[reader].outputs.iter().copied().flatten();
-                operators[reader].rounds_input(isa, position, outputs.all(|output| rounded[output]))
+                let node = &program.nodes[reader];
+                operators[reader].rounds_input(&ReadInput {
+                    position,
+                    isa,
+                    rounded: node.outputs.iter().flatten().all(|&output| rounded[output]),
+                    is_constant: &|i| node.inputs.get(i).copied().flatten().is_some_and(|id| constant[id]),
+                })
             };
             rounded[id] = !readers[id].is_empty() && readers[id].iter().all(rounds);
         }

@@ -222,6 +222,18 @@ pub enum Planned {
     NeedsValue(usize),
 }
 
+/// An input of a node, before anything is planned.
+pub struct ReadInput<'a> {
+    /// Its position.
+    pub position: usize,
+    /// Level to choose kernels for.
+    pub isa: Isa,
+    /// Whether every reader of the node's outputs rounds them: [`PlanContext::rounded`] of all of them.
+    pub rounded: bool,
+    /// Whether the input of that position is a constant of the program.
+    pub is_constant: &'a dyn Fn(usize) -> bool,
+}
+
 /// A node of the program, made once when the program is loaded.
 pub trait Operator: Send + Sync {
     /// Plans the node for inputs of these shapes.
@@ -237,9 +249,8 @@ pub trait Operator: Send + Sync {
         None
     }
 
-    /// Whether the operator rounds input `input` to bfloat16 before anything else, and takes it as bfloat16 too;
-    /// `rounded` is [`PlanContext::rounded`] of all its own outputs.
-    fn rounds_input(&self, _isa: Isa, _input: usize, _rounded: bool) -> bool {
+    /// Whether the operator rounds an input to bfloat16 before anything else, and takes it as bfloat16 too.
+    fn rounds_input(&self, _input: &ReadInput<'_>) -> bool {
         false
     }
 

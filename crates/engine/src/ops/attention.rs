@@ -7,10 +7,11 @@ use super::planning::step;
 use super::precision::{Precision, values_of};
 use super::scratch::{ScratchPlan, ScratchTensor};
 use crate::attributes::Attributes;
-use crate::op::{EngineError, Operator, PlanContext, Planned, RunContext, Step, TensorSpec, check_size};
+use crate::op::{
+    EngineError, Operator, PlanContext, Planned, ReadInput, RunContext, Step, TensorSpec, check_size,
+};
 use std::ptr::null;
 use vedette_bfloat16::attention::{AttentionArguments, AttentionOperands, AttentionPlan};
-use vedette_simd::Isa;
 use vedette_tensor::elementwise::Layout;
 use vedette_tensor::matmul::{Epilogue, MatMulArguments, MatMulOperands, MatMulPlan, matmul_shape};
 use vedette_tensor::movement::fill;
@@ -66,8 +67,8 @@ impl Operator for Attention {
         Ok(Planned::Step { outputs: vec![output], in_place: vec![], scratch_bytes, step: run })
     }
 
-    fn rounds_input(&self, isa: Isa, _: usize, _: bool) -> bool {
-        self.precision.is_bfloat16(isa)
+    fn rounds_input(&self, input: &ReadInput<'_>) -> bool {
+        self.precision.is_bfloat16(input.isa)
     }
 }
 

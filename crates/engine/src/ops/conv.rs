@@ -7,7 +7,8 @@ use super::precision::Precision;
 use super::residual::{Bias, Residual};
 use crate::attributes::Attributes;
 use crate::op::{
-    EngineError, Operator, PlanContext, Planned, RowWindow, RunContext, Step, TensorSpec, check_size,
+    EngineError, Operator, PlanContext, Planned, ReadInput, RowWindow, RunContext, Step, TensorSpec,
+    check_size,
 };
 use std::sync::Arc;
 use vedette_bfloat16::conv::{self as bfloat16, ConvTypes};
@@ -169,9 +170,11 @@ impl Operator for Conv {
         ConvShape::new(&x, w, self.groups, &self.window).ok().map(|shape| row_window(&shape.axes[1]))
     }
 
-    fn rounds_input(&self, isa: Isa, input: usize, _: bool) -> bool {
-        let is_map = input == 0 || input >= FIRST_FURTHER;
-        is_map && self.groups == 1 && self.precision.is_bfloat16(isa)
+    fn rounds_input(&self, input: &ReadInput<'_>) -> bool {
+        let is_map = input.position == 0 || input.position >= FIRST_FURTHER;
+        // Weights that are no constant are packed in every run, for float32.
+        let packs = self.groups == 1 && (input.is_constant)(1);
+        is_map && packs && self.precision.is_bfloat16(input.isa)
     }
 
     fn released_inputs(&self) -> &[usize] {

@@ -5,7 +5,9 @@ use super::packed::Packed;
 use super::precision::{Precision, values_of};
 use super::residual::{Bias, Residual};
 use crate::attributes::Attributes;
-use crate::op::{EngineError, Operator, PlanContext, Planned, RunContext, Step, TensorSpec, check_size};
+use crate::op::{
+    EngineError, Operator, PlanContext, Planned, ReadInput, RunContext, Step, TensorSpec, check_size,
+};
 use vedette_bfloat16::matmul::{MatMulArguments as Bfloat16Arguments, MatMulPlan as Bfloat16Plan};
 use vedette_bfloat16::{PackedColumns, Values};
 use vedette_simd::Isa;
@@ -107,8 +109,8 @@ impl Operator for MatMul {
         })
     }
 
-    fn rounds_input(&self, isa: Isa, input: usize, _: bool) -> bool {
-        input == 0 && self.precision.is_bfloat16(isa)
+    fn rounds_input(&self, input: &ReadInput<'_>) -> bool {
+        input.position == 0 && self.precision.is_bfloat16(input.isa)
     }
 
     fn released_inputs(&self) -> &[usize] {

@@ -2,9 +2,9 @@
 
 use crate::attributes::Attributes;
 use crate::op::{
-    EngineError, Operator, PlanContext, PlanInput, Planned, RowWindow, RunContext, Step, TensorSpec, ViewOf,
+    EngineError, Operator, PlanContext, PlanInput, Planned, ReadInput, RowWindow, RunContext, Step,
+    TensorSpec, ViewOf,
 };
-use vedette_simd::Isa;
 use vedette_tensor::elementwise::{Kernel, Layout, Map};
 use vedette_tensor::movement::{Copy, dense_strides_like};
 use vedette_tensor::{DType, Dims, Element, Strides, Tensor, View, broadcast_shape, is_dense};
@@ -45,9 +45,9 @@ where
         (self.0)(context)
     }
 
-    fn rounds_input(&self, _: Isa, input: usize, rounded: bool) -> bool {
+    fn rounds_input(&self, input: &ReadInput<'_>) -> bool {
         // Rounded values are moved as any.
-        input == 0 && rounded
+        input.position == 0 && input.rounded
     }
 }
 

@@ -4,9 +4,9 @@ use super::Build;
 use super::conv::{require_f32, row_window, window};
 use crate::attributes::Attributes;
 use crate::op::{
-    EngineError, Operator, PlanContext, Planned, RowWindow, RunContext, Step, TensorSpec, check_size,
+    EngineError, Operator, PlanContext, Planned, ReadInput, RowWindow, RunContext, Step, TensorSpec,
+    check_size,
 };
-use vedette_simd::Isa;
 use vedette_tensor::conv::WindowAttributes;
 use vedette_tensor::pool::{
     GlobalPoolPlan, GlobalReduction, PoolPlan, PoolShape, Reduction, SqueezeExciteArguments,
@@ -120,9 +120,9 @@ impl Operator for Pool {
         })
     }
 
-    fn rounds_input(&self, _: Isa, _: usize, rounded: bool) -> bool {
+    fn rounds_input(&self, input: &ReadInput<'_>) -> bool {
         // The largest of rounded values is the largest value, rounded.
-        rounded && self.reduction == Reduction::Max
+        input.rounded && self.reduction == Reduction::Max
     }
 
     fn row_window(&self, context: &PlanContext<'_>, _: usize) -> Option<RowWindow> {
