@@ -7,7 +7,7 @@ mod strips;
 mod weights;
 
 pub(crate) use interleave::interleave;
-pub use plan::{ConvPlan, ConvTypes, TransposePlan};
+pub use plan::{ConvPlan, TransposePlan};
 pub use weights::{ConvWeights, TransposeWeights};
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 use super::pointwise::Pointwise;
 use super::strips::Strips;
 use super::weights::{ConvWeights, TransposeWeights, is_pointwise};
+use crate::Values;
 use crate::product::{Finish, Rounded};
 use crate::source::Source;
 use std::sync::Arc;
@@ -20,15 +21,6 @@ pub(super) struct Arguments<'a, T, O> {
 
 // SAFETY: the pointers are only used by runs, whose callers answer for concurrent use.
 unsafe impl<T, O> Sync for Arguments<'_, T, O> {}
-
-/// Which of a convolution's tensors are bfloat16 in memory; the others are float32.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct ConvTypes {
-    /// All the inputs that the channels lie in.
-    pub rounded_inputs: bool,
-    /// The output, rounded last.
-    pub rounded_output: bool,
-}
 
 #[derive(Debug)]
 enum Method {
@@ -86,7 +78,8 @@ pub struct ConvPlan {
     weights: Arc<ConvWeights>,
     epilogue: Epilogue,
     inputs: usize,
-    types: ConvTypes,
+    x: Values,
+    out: Values,
     work: u64,
 }
 
@@ -96,14 +89,20 @@ impl ConvPlan {
         threads: usize,
         shape: &ConvShape,
         (x_strides, inputs): (&[isize], usize),
-        types: ConvTypes,
         weights: Arc<ConvWeights>,
         epilogue: Epilogue,
     ) -> Result<ConvPlan, TensorError> {
         assert!((1..=MAX_INPUTS).contains(&inputs));
         let windows = Windows::of_convolution(shape);
         let method = Method::new(threads, &windows, five(x_strides), inputs, &weights)?;
-        Ok(ConvPlan { method, weights, epilogue, inputs, types, work: shape.work() })
+        let (x, out) = (Values::Float32, Values::Float32);
+        Ok(ConvPlan { method, weights, epilogue, inputs, x, out, work: shape.work() })
+    }
+
+    /// The same where all the inputs that the channels lie in, and the output, are of these values.
+    pub fn with_values(mut self, x: Values, out: Values) -> ConvPlan {
+        (self.x, self.out) = (x, out);
+        self
     }
 
     /// Multiply-accumulates of a run.
@@ -119,25 +118,25 @@ impl ConvPlan {
     /// Runs the convolution. Pointers to what is bfloat16 are cast.
     ///
     /// # Safety
-    /// The arguments point to elements laid out and of the types as planned, the output to nothing else that is read
+    /// The arguments point to elements laid out and of the values as planned, the output to nothing else that is read
     /// except a residual that is the output itself; `scratch` has [`scratch_bytes`](Self::scratch_bytes).
     pub unsafe fn run(&self, arguments: &ConvArguments, scratch: &mut [u8], pool: &ThreadPool) {
+        use Values::{Bfloat16, Float32};
         assert!(scratch.len() >= self.scratch_bytes());
-        let ConvTypes { rounded_inputs, rounded_output } = self.types;
         let (plain, rounded) = (self.epilogue, Rounded(self.epilogue));
-        // SAFETY: planned for these shapes and types, on memory the caller grants.
+        // SAFETY: planned for these shapes and values, on memory the caller grants.
         unsafe {
-            match (rounded_inputs, rounded_output) {
-                (false, false) => self.run_as::<f32, _>(arguments, plain, scratch, pool),
-                (false, true) => self.run_as::<f32, _>(arguments, rounded, scratch, pool),
-                (true, false) => self.run_as::<u16, _>(arguments, plain, scratch, pool),
-                (true, true) => self.run_as::<u16, _>(arguments, rounded, scratch, pool),
+            match (self.x, self.out) {
+                (Float32, Float32) => self.run_as::<f32, _>(arguments, plain, scratch, pool),
+                (Float32, Bfloat16) => self.run_as::<f32, _>(arguments, rounded, scratch, pool),
+                (Bfloat16, Float32) => self.run_as::<u16, _>(arguments, plain, scratch, pool),
+                (Bfloat16, Bfloat16) => self.run_as::<u16, _>(arguments, rounded, scratch, pool),
             }
         }
     }
 
     /// # Safety
-    /// As for [`run`](Self::run), whose inputs and output are of these types.
+    /// As for [`run`](Self::run), whose inputs and output are of these values.
     unsafe fn run_as<T: Source, F: Finish>(
         &self,
         arguments: &ConvArguments,

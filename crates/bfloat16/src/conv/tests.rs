@@ -1,4 +1,5 @@
-use super::{ConvPlan, ConvTypes, ConvWeights, TransposePlan, TransposeWeights};
+use super::{ConvPlan, ConvWeights, TransposePlan, TransposeWeights};
+use crate::Values::{self, Bfloat16, Float32};
 use crate::test_data::{bytes, numbers, rounded, scratch};
 use std::ptr::null;
 use std::sync::Arc;
@@ -42,6 +43,9 @@ const PLAIN: Case = Case {
     threads: 1,
 };
 
+/// Values of inputs and output that are as they are.
+const FLOAT32: (Values, Values) = (Float32, Float32);
+
 /// A convolution and what it is computed from.
 struct Operands {
     shape: ConvShape,
@@ -84,22 +88,24 @@ impl Case {
     }
 
     /// The outputs, the values of bfloat16 ones.
-    fn run(&self, isa: Isa, types: ConvTypes, operands: &Operands) -> Vec<f32> {
+    fn run(&self, isa: Isa, (x, out): (Values, Values), operands: &Operands) -> Vec<f32> {
         let Operands { shape, strides, parts, w, bias, residual } = operands;
         let weights = Arc::new(ConvWeights::new(isa, shape, &View::of(&self.w_shape(), w)));
         let epilogue = Epilogue { activation: self.residual.then_some(Activation::Relu) };
         let inputs = (&strides[..], self.inputs);
-        let plan = ConvPlan::new(self.threads, shape, inputs, types, weights, epilogue).unwrap();
+        let plan = ConvPlan::new(self.threads, shape, inputs, weights, epilogue).unwrap();
+        let plan = plan.with_values(x, out);
+        let is_rounded = out == Bfloat16;
         let narrow: Vec<Vec<u16>> =
             parts.iter().map(|part| part.iter().map(|&x| bf16_bits(x)).collect()).collect();
-        let pointer = |i: usize| match types.rounded_inputs {
-            true => narrow[i].as_ptr().cast(),
-            false => parts[i].as_ptr(),
+        let pointer = |i: usize| match x {
+            Float32 => parts[i].as_ptr(),
+            Bfloat16 => narrow[i].as_ptr().cast(),
         };
         let mut further = [null(); MAX_INPUTS - 1];
         (1..parts.len()).for_each(|i| further[i - 1] = pointer(i));
         // Residuals of float32 outputs are the outputs' own memory.
-        let own = self.residual && !types.rounded_output;
+        let own = self.residual && !is_rounded;
         let mut out = if own { residual.clone() } else { vec![7.0; residual.len()] };
         let mut scratch = scratch(plan.scratch_bytes());
         let arguments = ConvArguments {
@@ -116,7 +122,7 @@ impl Case {
         };
         // SAFETY: vectors of the sizes planned for.
         unsafe { plan.run(&arguments, bytes(&mut scratch), &ThreadPool::new(self.threads)) };
-        if !types.rounded_output {
+        if !is_rounded {
             return out;
         }
         // SAFETY: the bytes of as many values, and of others behind them.
@@ -127,11 +133,14 @@ impl Case {
     /// What is bfloat16 in memory has the values that float32 would be rounded to.
     fn check_rounded(&self, isa: Isa) {
         let operands = self.operands();
-        let expected = self.run(isa, ConvTypes::default(), &operands);
-        for (rounded_inputs, rounded_output) in [(true, false), (false, true), (true, true)] {
-            let found = self.run(isa, ConvTypes { rounded_inputs, rounded_output }, &operands);
+        let expected = self.run(isa, FLOAT32, &operands);
+        for (x, out) in [(Bfloat16, Float32), (Float32, Bfloat16), (Bfloat16, Bfloat16)] {
+            let found = self.run(isa, (x, out), &operands);
             for (found, &expected) in found.iter().zip(&expected) {
-                let expected = if rounded_output { bf16_value(bf16_bits(expected)) } else { expected };
+                let expected = match out {
+                    Float32 => expected,
+                    Bfloat16 => bf16_value(bf16_bits(expected)),
+                };
                 assert_eq!(*found, expected, "{} {:?}", isa.name(), self.x);
             }
         }
@@ -139,7 +148,7 @@ impl Case {
 
     fn check(&self, isa: Isa) {
         let operands = self.operands();
-        let out = self.run(isa, ConvTypes::default(), &operands);
+        let out = self.run(isa, FLOAT32, &operands);
         let Operands { shape, strides, parts, w, bias, residual } = operands;
         let y = shape.output();
         let y_strides = channels_last_strides(&y);

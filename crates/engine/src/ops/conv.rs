@@ -3,7 +3,7 @@
 use super::Build;
 use super::packed::Packed;
 use super::planning::layout;
-use super::precision::Precision;
+use super::precision::{Precision, values_of};
 use super::residual::{Bias, Residual};
 use crate::attributes::Attributes;
 use crate::op::{
@@ -11,7 +11,8 @@ use crate::op::{
     check_size,
 };
 use std::sync::Arc;
-use vedette_bfloat16::conv::{self as bfloat16, ConvTypes};
+use vedette_bfloat16::Values;
+use vedette_bfloat16::conv as bfloat16;
 use vedette_runtime::ThreadPool;
 use vedette_simd::Isa;
 use vedette_tensor::conv::{
@@ -131,15 +132,13 @@ impl Operator for Conv {
             return Err(EngineError::Unsupported("input 0 is bfloat16, expected float32".into()));
         }
         // A residual that lies otherwise is copied to the output, which is of its type then.
-        let types = ConvTypes {
-            rounded_inputs,
-            rounded_output: in_bfloat16 && context.rounded && context.optional(RESIDUAL).is_none(),
-        };
-        let dtype = if types.rounded_output { DType::BF16 } else { DType::F32 };
+        let rounded_output = in_bfloat16 && context.rounded && context.optional(RESIDUAL).is_none();
+        let dtype = if rounded_output { DType::BF16 } else { DType::F32 };
+        let values = [parts.dtype, dtype].map(|dtype| values_of(dtype).unwrap_or(Values::Float32));
         let output = TensorSpec::channels_last(dtype, &y);
         let residual = Residual::new(context.optional(RESIDUAL), &output)?;
         let plan = |strides: &[isize], inputs: usize| {
-            Plan::new(context, &shape, (strides, inputs), types, weights.clone(), self.epilogue)
+            Plan::new(context, &shape, (strides, inputs), values, weights.clone(), self.epilogue)
         };
         let separate = if parts.alike { plan(&x.strides, parts.count)? } else { None };
         let (plan, joined) = match separate {
@@ -241,16 +240,15 @@ impl Plan {
         context: &PlanContext<'_>,
         shape: &ConvShape,
         (strides, inputs): (&[isize], usize),
-        types: ConvTypes,
+        [x, out]: [Values; 2],
         weights: Weights,
         epilogue: Epilogue,
     ) -> Result<Option<Plan>, EngineError> {
         let threads = context.threads;
         Ok(match weights {
             Weights::Bfloat16(weights) => {
-                let plan =
-                    bfloat16::ConvPlan::new(threads, shape, (strides, inputs), types, weights, epilogue)?;
-                Some(Plan::Bfloat16(Box::new(plan)))
+                let plan = bfloat16::ConvPlan::new(threads, shape, (strides, inputs), weights, epilogue)?;
+                Some(Plan::Bfloat16(Box::new(plan.with_values(x, out))))
             }
             Weights::Float32(weights) => {
                 let (shape, w) = (shape.clone(), &context.input(1)?.spec.strides);
