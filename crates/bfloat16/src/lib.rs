@@ -14,7 +14,6 @@ pub mod matmul;
 mod powers;
 mod product;
 mod shared;
-mod source;
 #[cfg(test)]
 mod test_data;
 mod values;

@@ -3,7 +3,7 @@ use super::strips::Strips;
 use super::weights::{ConvWeights, TransposeWeights, is_pointwise};
 use crate::Values;
 use crate::product::{Finish, Rounded};
-use crate::source::Source;
+use crate::values::Value;
 use std::sync::Arc;
 use vedette_runtime::ThreadPool;
 use vedette_tensor::TensorError;
@@ -52,7 +52,7 @@ impl Method {
 
     /// # Safety
     /// As for [`ConvPlan::run`].
-    unsafe fn run<T: Source, F: Finish>(
+    unsafe fn run<T: Value, F: Finish>(
         &self,
         arguments: &Arguments<'_, T, F::Output>,
         weights: &ConvWeights,
@@ -137,7 +137,7 @@ impl ConvPlan {
 
     /// # Safety
     /// As for [`run`](Self::run), whose inputs and output are of these values.
-    unsafe fn run_as<T: Source, F: Finish>(
+    unsafe fn run_as<T: Value, F: Finish>(
         &self,
         arguments: &ConvArguments,
         epilogue: F,

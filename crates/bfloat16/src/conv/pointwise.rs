@@ -4,7 +4,7 @@ use super::plan::Arguments;
 use crate::matmul::RowCopy;
 use crate::product::{ColumnLayout, Finish, Product, Surface};
 use crate::shared::Shared;
-use crate::source::Source;
+use crate::values::Value;
 use vedette_runtime::ThreadPool;
 use vedette_tensor::conv::Windows;
 use vedette_tensor::matmul::Grid;
@@ -60,7 +60,7 @@ impl Pointwise {
 
     /// # Safety
     /// As for [`super::ConvPlan::run`].
-    pub(super) unsafe fn run<T: Source, F: Finish>(
+    pub(super) unsafe fn run<T: Value, F: Finish>(
         &self,
         arguments: &Arguments<'_, T, F::Output>,
         layout: &ColumnLayout,
@@ -129,7 +129,7 @@ impl Pointwise {
 
     /// # Safety
     /// As for [`run`](Self::run).
-    unsafe fn copy_pixels<T: Source, O>(
+    unsafe fn copy_pixels<T: Value, O>(
         &self,
         arguments: &Arguments<'_, T, O>,
         at: isize,

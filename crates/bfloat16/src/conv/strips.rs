@@ -7,7 +7,7 @@ use super::plan::Arguments;
 use super::weights::padded_channels;
 use crate::product::{ColumnLayout, Finish, Product, Surface};
 use crate::shared::Shared;
-use crate::source::Source;
+use crate::values::Value;
 use std::ops::Range;
 use vedette_runtime::ThreadPool;
 use vedette_simd::{Isa, Runs};
@@ -132,7 +132,7 @@ impl Strips {
 
     /// # Safety
     /// As for [`super::ConvPlan::run`].
-    pub(super) unsafe fn run<T: Source, F: Finish>(
+    pub(super) unsafe fn run<T: Value, F: Finish>(
         &self,
         arguments: &Arguments<'_, T, F::Output>,
         layout: &ColumnLayout,
@@ -199,7 +199,7 @@ impl Strips {
     ///
     /// # Safety
     /// `x` is the input of that number; the strip is writable.
-    unsafe fn fill<T: Source>(
+    unsafe fn fill<T: Value>(
         &self,
         isa: Isa,
         number: usize,
@@ -243,7 +243,7 @@ impl Strips {
     ///
     /// # Safety
     /// `from` is the first pixel of a line of the input, `to` a line of the strip.
-    unsafe fn copy_line<T: Source>(
+    unsafe fn copy_line<T: Value>(
         &self,
         isa: Isa,
         number: usize,
@@ -270,7 +270,7 @@ impl Strips {
 
     /// # Safety
     /// As for [`copy_line`](Self::copy_line), for that many pixels.
-    unsafe fn copy_pixels<T: Source>(
+    unsafe fn copy_pixels<T: Value>(
         &self,
         isa: Isa,
         number: usize,

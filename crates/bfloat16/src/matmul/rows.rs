@@ -2,7 +2,7 @@
 //! lie.
 
 use crate::Values;
-use crate::source::Source;
+use crate::values::Value;
 use vedette_simd::{Isa, Runs};
 
 /// Bytes of rows that are copied and then multiplied with all columns: they stay in L2 beside a panel.
@@ -47,7 +47,7 @@ impl RowCopy {
     ///
     /// # Safety
     /// The rows are readable from `from` on; `to` has room for them.
-    pub(crate) unsafe fn run<T: Source>(&self, from: *const T, step: isize, rows: usize, to: *mut u16) {
+    pub(crate) unsafe fn run<T: Value>(&self, from: *const T, step: isize, rows: usize, to: *mut u16) {
         let together = self.value_step == 1 || self.depth <= 1;
         // SAFETY: rows the caller grants, and their places in the copy.
         unsafe {
