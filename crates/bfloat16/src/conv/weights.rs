@@ -29,13 +29,13 @@ struct Order {
 }
 
 impl ConvWeights {
-    /// Whether there are kernels for such a convolution and they are faster than those of float32. The answer is the same
-    /// for every size of input.
+    /// Whether there are kernels for such a convolution. The answer is the same for every size of input.
     pub fn supports(shape: &ConvShape) -> bool {
         shape.groups == 1 && shape.in_channels * shape.taps() > 0
     }
 
-    /// Whether that is quicker than a product of float32 where the input has to be rounded.
+    /// Whether they are quicker than those of float32 where the input is yet to be rounded. The answer is the same for
+    /// every size of input.
     pub fn pays(shape: &ConvShape) -> bool {
         shape.in_channels * shape.taps() >= LEAST_DEPTH
     }
@@ -69,7 +69,8 @@ pub struct TransposeWeights {
 }
 
 impl TransposeWeights {
-    /// As [`ConvWeights::supports`].
+    /// Whether there are kernels for such a transposed convolution and they are quicker than those of float32. The answer
+    /// is the same for every size of input.
     pub fn supports(shape: &TransposeShape) -> bool {
         shape.groups == 1 && shape.in_channels >= LEAST_DEPTH
     }
