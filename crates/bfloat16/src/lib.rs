@@ -22,6 +22,10 @@ pub use product::PackedColumns;
 pub use values::Values;
 pub use vedette_tensor::TensorError;
 
+/// Depth of products below which rounding rows takes longer than multiplying them. Few columns are no reason: float32
+/// kernels are no quicker with them.
+pub const LEAST_DEPTH: usize = 8;
+
 /// Whether products at this level are computed by bfloat16 units. Where they are not, float32 kernels are faster.
 pub fn is_native(isa: vedette_simd::Isa) -> bool {
     isa.has_bf16()

@@ -1,3 +1,4 @@
+use crate::LEAST_DEPTH;
 use crate::product::{ColumnLayout, PackedColumns};
 use vedette_simd::Isa;
 use vedette_tensor::View;
@@ -57,10 +58,6 @@ impl ConvWeights {
         self.columns.bytes()
     }
 }
-
-/// Depth below which rounding the input takes longer than multiplying it. Few columns are no reason: float32 kernels are
-/// no quicker with them.
-const LEAST_DEPTH: usize = 8;
 
 /// Weights of a transposed convolution, packed phase by phase.
 #[derive(Debug)]

@@ -9,7 +9,7 @@ use crate::op::{
     EngineError, Operator, PlanContext, Planned, ReadInput, RunContext, Step, TensorSpec, check_size,
 };
 use vedette_bfloat16::matmul::{MatMulArguments as Bfloat16Arguments, MatMulPlan as Bfloat16Plan};
-use vedette_bfloat16::{PackedColumns, Values};
+use vedette_bfloat16::{LEAST_DEPTH, PackedColumns, Values};
 use vedette_simd::Isa;
 use vedette_tensor::matmul::{
     Epilogue, MatMulArguments, MatMulOperands, MatMulPlan, PackedMatrix, matmul_shape, multiply_generic,
@@ -121,9 +121,6 @@ impl Operator for MatMul {
         self.weights.bytes() + self.bfloat16_weights.bytes()
     }
 }
-
-/// Depth below which rounding the left side takes longer than multiplying it.
-const LEAST_DEPTH: usize = 8;
 
 /// Whether bfloat16 is faster, which may not depend on the rows: weights are packed for one kind of product.
 pub(super) fn pays(operands: &MatMulOperands<'_>) -> bool {
