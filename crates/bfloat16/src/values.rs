@@ -14,7 +14,7 @@ pub enum Values {
 
 impl Values {
     /// Bytes of a value.
-    pub(crate) const fn bytes(self) -> usize {
+    const fn bytes(self) -> usize {
         match self {
             Values::Float32 => size_of::<f32>(),
             Values::Bfloat16 => size_of::<u16>(),

@@ -8,4 +8,5 @@ mod tiles;
 
 pub(crate) use blocks::{Product, Surface};
 pub(crate) use epilogue::{Finish, Rounded, SumBlock};
-pub use packing::{ColumnLayout, PackedColumns};
+pub(crate) use packing::ColumnLayout;
+pub use packing::PackedColumns;

@@ -13,7 +13,7 @@ pub(super) const LINE: usize = BLOCK * WORD;
 
 /// How a matrix is packed for a level.
 #[derive(Clone, Debug)]
-pub struct ColumnLayout {
+pub(crate) struct ColumnLayout {
     isa: Isa,
     kernel: &'static Kernel,
     columns: usize,
@@ -29,7 +29,7 @@ pub struct ColumnLayout {
 impl ColumnLayout {
     /// The layout of `columns` columns whose depth is `runs` runs of `depth` values. Where rows are copied, so that they
     /// can be made as long as wished, `padded` lets the runs be padded to what tiles like.
-    pub fn new(isa: Isa, columns: usize, (runs, depth): (usize, usize), padded: bool) -> ColumnLayout {
+    pub(crate) fn new(isa: Isa, columns: usize, (runs, depth): (usize, usize), padded: bool) -> ColumnLayout {
         let kernel = kernel(isa);
         let words = depth.div_ceil(WORD);
         #[cfg(target_arch = "x86_64")]
@@ -45,12 +45,12 @@ impl ColumnLayout {
     }
 
     /// The level it is for.
-    pub fn isa(&self) -> Isa {
+    pub(crate) fn isa(&self) -> Isa {
         self.isa
     }
 
     /// Columns.
-    pub fn columns(&self) -> usize {
+    pub(crate) fn columns(&self) -> usize {
         self.columns
     }
 
