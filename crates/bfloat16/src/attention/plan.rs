@@ -3,7 +3,7 @@ use crate::Values;
 use crate::kernel::BLOCK;
 use crate::matmul::{RowCopy, Rows};
 use crate::product::{ColumnLayout, Product, Surface};
-use crate::shared::Shared;
+use crate::shared::{CACHE_LINE, Shared};
 use std::f32::consts::LOG2_E;
 use vedette_runtime::ThreadPool;
 use vedette_simd::{Isa, Simd, dispatch};
@@ -16,7 +16,7 @@ use vedette_tensor::{Dims, broadcast_shape};
 const ROWS: usize = 64;
 
 /// What parts begin at multiples of: a tile.
-const ROW_MULTIPLE: usize = 16;
+const MULTIPLE: usize = 16;
 
 /// Work of an exponential and what goes with it, in multiply-accumulates.
 const EXPONENTIAL: usize = 32;
@@ -217,11 +217,11 @@ impl AttentionPlan {
             rows * self.values.layout.run_len() * values,
             rows * self.average_step() * size_of::<f32>(),
         ]
-        .map(|bytes| bytes.next_multiple_of(64))
+        .map(|bytes| bytes.next_multiple_of(CACHE_LINE))
     }
 
     fn packed_bytes(&self) -> [usize; 2] {
-        [self.keys.bytes(), self.values.bytes()].map(|bytes| bytes.next_multiple_of(64))
+        [self.keys.bytes(), self.values.bytes()].map(|bytes| bytes.next_multiple_of(CACHE_LINE))
     }
 
     /// Bytes of scratch a run needs.
@@ -269,7 +269,7 @@ impl AttentionPlan {
             let (keys, values, room, arguments) = (&keys, &values, &room, &arguments);
             let room = room.0.wrapping_add(part * self.part_bytes().iter().sum::<usize>());
             for unit in chunk(self.heads.len() * self.chunks, self.parts, part, 1) {
-                let rows = chunk(self.rows, self.chunks, unit % self.chunks, ROW_MULTIPLE);
+                let rows = chunk(self.rows, self.chunks, unit % self.chunks, MULTIPLE);
                 if rows.is_empty() {
                     continue;
                 }

@@ -1,7 +1,7 @@
 use super::finish::{LANES, RowState, Summing, reach, share};
-use crate::matmul::RowCopy;
+use crate::matmul::{ROW_MULTIPLE, RowCopy};
 use crate::product::{Finish, PackedColumns, Product, Surface};
-use crate::shared::Shared;
+use crate::shared::{CACHE_LINE, Shared};
 use std::ops::Range;
 use std::sync::Arc;
 use vedette_runtime::ThreadPool;
@@ -11,12 +11,6 @@ use vedette_tensor::rows::RowLayout;
 
 /// Rows that are answered together: few enough for their copies and states to stay in L2.
 const ROWS: usize = 256;
-
-/// What chunks of rows begin at multiples of: a pair of tiles.
-const MULTIPLE: usize = 32;
-
-/// Bytes that scratch memory is cut at multiples of.
-const LINE: usize = 64;
 
 /// A planned answer to float32 rows times packed columns, `softmax(A B + bias)` or its best class, whose operands are
 /// rounded to bfloat16. Shares are within 1e-5 of those of the rounded product.
@@ -74,7 +68,7 @@ impl ClassesPlan {
             copy: RowCopy::new(packed.isa(), depth, strides[outer], packed.run_len()),
             layout: RowLayout::new(&axes),
             rows,
-            parts: parts_for(work, threads).min(rows.div_ceil(MULTIPLE).max(1)),
+            parts: parts_for(work, threads).min(rows.div_ceil(ROW_MULTIPLE).max(1)),
             columns,
         })
     }
@@ -91,7 +85,7 @@ impl ClassesPlan {
             rows * self.copy.len * size_of::<u16>(),
             rows * size_of::<RowState>(),
         ]
-        .map(|bytes| bytes.next_multiple_of(LINE))
+        .map(|bytes| bytes.next_multiple_of(CACHE_LINE))
     }
 
     /// Bytes of scratch a run needs.
@@ -121,7 +115,7 @@ impl ClassesPlan {
             self.pad_biases(arguments.bias, biases.0.cast());
             pool.run(self.parts, |part| {
                 let (biases, rooms) = (&biases, &rooms);
-                let rows = chunk(self.rows, self.parts, part, MULTIPLE);
+                let rows = chunk(self.rows, self.parts, part, ROW_MULTIPLE);
                 for start in rows.clone().step_by(ROWS) {
                     let rows = start..rows.end.min(start + ROWS);
                     self.answer(arguments, rows, biases.0.cast(), rooms.0.add(part * room_bytes));

@@ -3,6 +3,7 @@ use super::strips::Strips;
 use super::weights::{ConvWeights, TransposeWeights, is_pointwise};
 use crate::Values;
 use crate::product::{Finish, Rounded};
+use crate::shared::CACHE_LINE;
 use crate::values::Value;
 use std::sync::Arc;
 use vedette_runtime::ThreadPool;
@@ -203,7 +204,7 @@ impl TransposePlan {
     fn bias_bytes(&self) -> usize {
         match self.repeats {
             1 => 0,
-            repeats => (repeats * self.channels * size_of::<f32>()).next_multiple_of(64),
+            repeats => (repeats * self.channels * size_of::<f32>()).next_multiple_of(CACHE_LINE),
         }
     }
 

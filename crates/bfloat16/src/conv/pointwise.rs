@@ -1,17 +1,14 @@
 //! Windows of one pixel: rows are copied block by block, and each block is multiplied while it is in cache.
 
 use super::plan::Arguments;
-use crate::matmul::RowCopy;
+use crate::matmul::{ROW_MULTIPLE, RowCopy};
 use crate::product::{ColumnLayout, Finish, Product, Surface};
-use crate::shared::Shared;
+use crate::shared::{CACHE_LINE, Shared};
 use crate::values::Value;
 use vedette_runtime::ThreadPool;
 use vedette_tensor::conv::Windows;
 use vedette_tensor::matmul::Grid;
 use vedette_tensor::rows::RowLayout;
-
-/// What chunks of pixels begin at multiples of: a pair of tiles.
-const ROW_MULTIPLE: usize = 32;
 
 #[derive(Debug)]
 pub(super) struct Pointwise {
@@ -51,7 +48,7 @@ impl Pointwise {
     }
 
     fn part_bytes(&self) -> usize {
-        (self.at_once() * self.copy.len * size_of::<u16>()).next_multiple_of(64)
+        (self.at_once() * self.copy.len * size_of::<u16>()).next_multiple_of(CACHE_LINE)
     }
 
     pub(super) fn scratch_bytes(&self) -> usize {

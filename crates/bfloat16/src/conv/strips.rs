@@ -6,7 +6,7 @@
 use super::plan::Arguments;
 use super::weights::padded_channels;
 use crate::product::{ColumnLayout, Finish, Product, Surface};
-use crate::shared::Shared;
+use crate::shared::{CACHE_LINE, Shared};
 use crate::values::Value;
 use std::ops::Range;
 use vedette_runtime::ThreadPool;
@@ -123,7 +123,7 @@ impl Strips {
 
     fn strip_bytes(&self) -> usize {
         let lines = self.windows.axes[0].kernel * self.strip_lines;
-        (lines * self.line_pixels * self.pixel_len * size_of::<u16>()).next_multiple_of(64)
+        (lines * self.line_pixels * self.pixel_len * size_of::<u16>()).next_multiple_of(CACHE_LINE)
     }
 
     pub(super) fn scratch_bytes(&self) -> usize {

@@ -4,7 +4,7 @@ mod plan;
 mod rows;
 
 pub use plan::{MatMulArguments, MatMulPlan};
-pub(crate) use rows::{RowCopy, Rows};
+pub(crate) use rows::{ROW_MULTIPLE, RowCopy, Rows};
 
 #[cfg(test)]
 mod tests;

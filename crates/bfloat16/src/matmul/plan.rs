@@ -1,15 +1,12 @@
-use super::rows::{RowCopy, Rows};
+use super::rows::{ROW_MULTIPLE, RowCopy, Rows};
 use crate::Values;
 use crate::product::{ColumnLayout, Finish, PackedColumns, Product, Rounded, Surface};
-use crate::shared::Shared;
+use crate::shared::{CACHE_LINE, Shared};
 use std::sync::Arc;
 use vedette_runtime::ThreadPool;
 use vedette_simd::Isa;
 use vedette_tensor::TensorError;
 use vedette_tensor::matmul::{Epilogue, Grid, MatMulOperands, Matrix, Products, chunk, parts_for};
-
-/// What chunks of rows begin at multiples of: a pair of tiles.
-const ROW_MULTIPLE: usize = 32;
 
 /// What a run of a [`MatMulPlan`] reads and writes.
 #[derive(Clone, Copy, Debug)]
@@ -52,9 +49,6 @@ enum Source {
         strides: (isize, isize),
     },
 }
-
-/// Bytes that scratch memory is cut at multiples of.
-const LINE: usize = 64;
 
 fn layout_for(isa: Isa, b: &Matrix) -> ColumnLayout {
     ColumnLayout::new(isa, b.columns, (1, b.rows), true)
@@ -137,7 +131,7 @@ impl MatMulPlan {
     /// Bytes of such a copy.
     fn copy_bytes(&self) -> usize {
         let rows = if self.rows.is_direct() { 0 } else { self.copied_rows() };
-        (rows * self.rows.copy.len * size_of::<u16>()).next_multiple_of(LINE)
+        (rows * self.rows.copy.len * size_of::<u16>()).next_multiple_of(CACHE_LINE)
     }
 
     fn packed_bytes(&self) -> usize {

@@ -5,6 +5,9 @@ use crate::Values;
 use crate::values::Value;
 use vedette_simd::{Isa, Runs};
 
+/// What chunks of rows begin at multiples of: a pair of tiles.
+pub(crate) const ROW_MULTIPLE: usize = 32;
+
 /// Bytes of rows that are copied and then multiplied with all columns: they stay in L2 beside a panel.
 const BLOCK_BYTES: usize = 256 * 1024;
 
@@ -40,7 +43,7 @@ impl RowCopy {
     /// Rows that are copied at once.
     pub(crate) fn rows_at_once(&self) -> usize {
         let fitting = BLOCK_BYTES / (self.len * size_of::<u16>()).max(1);
-        (fitting / 32 * 32).max(FEWEST)
+        (fitting / ROW_MULTIPLE * ROW_MULTIPLE).max(FEWEST)
     }
 
     /// Copies `rows` rows that lie `step` elements apart.

@@ -4,6 +4,7 @@ use super::blocks::{Product, Sums};
 use super::epilogue::Finish;
 use crate::kernel::BLOCK;
 use crate::kernel::amx::{Chunks, TILE_ROWS, TileJob, Tiles};
+use crate::shared::CACHE_LINE;
 use std::mem::MaybeUninit;
 use std::ops::Range;
 use vedette_simd::{Fetch, prefetch, prefetch_to_l2};
@@ -19,9 +20,6 @@ const FEWEST_ROWS: usize = 4;
 
 /// Bytes of outputs that are in L2 as they are: asking for their lines would only take time.
 const NEAR_OUTPUTS: usize = 1 << 20;
-
-/// Bytes of a cache line.
-const CACHE_LINE: usize = 64;
 
 /// Pixels of a line that are computed together.
 #[derive(Clone, Copy)]
