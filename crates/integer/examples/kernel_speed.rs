@@ -8,7 +8,7 @@ use vedette_integer::conv::ConvArguments;
 use vedette_integer::depthwise::{DepthwisePlan, DepthwiseWeights};
 use vedette_integer::elementwise::{Bytes, add, dequantize, lookup, multiply, quantize};
 use vedette_integer::pool::{
-    ByteReduction, GlobalAveragePlan, Mean, MeanOutput, PoolPlan, SqueezeExciteArguments, SqueezeExcitePlan,
+    GlobalAveragePlan, Mean, MeanOutput, PoolPlan, SqueezeExciteArguments, SqueezeExcitePlan, WindowReduction,
 };
 use vedette_integer::resize::{ResizePlan, identity};
 use vedette_integer::{Epilogue, EpilogueSpec, Quantization, Requantize};
@@ -158,10 +158,10 @@ fn pools(report: &Report) {
         };
         let mean = Mean { x: q(0.02, 100), output: MeanOutput::Bytes(to) };
         let cases = [
-            ("max 3x3 s2", 3, 2, ByteReduction::MaxU8),
-            ("max 5x5 s1", 5, 1, ByteReduction::MaxU8),
-            ("mean 3x3 s1", 3, 1, ByteReduction::Average { mean, include_pad: false }),
-            ("mean 3x3 s2", 3, 2, ByteReduction::Average { mean, include_pad: false }),
+            ("max 3x3 s2", 3, 2, WindowReduction::MaxU8),
+            ("max 5x5 s1", 5, 1, WindowReduction::MaxU8),
+            ("mean 3x3 s1", 3, 1, WindowReduction::Average { mean, include_pad: false }),
+            ("mean 3x3 s2", 3, 2, WindowReduction::Average { mean, include_pad: false }),
         ];
         for (what, kernel, stride, reduction) in cases {
             let pooled = PoolShape::new(&shape, &[kernel; 2], &attributes(kernel as i64, stride));

@@ -1,4 +1,4 @@
-//! Pooling of bytes in channels-last memory.
+//! Pooling of bytes in channels-last memory, and the largest of bfloat16, whose order is that of integers.
 
 mod global;
 mod rows;
@@ -7,7 +7,7 @@ mod window;
 
 pub use global::GlobalAveragePlan;
 pub use squeeze_excite::{SqueezeExciteArguments, SqueezeExcitePlan};
-pub use window::{ByteReduction, PoolPlan};
+pub use window::{PoolPlan, WindowReduction};
 
 use crate::{Quantization, Requantize};
 

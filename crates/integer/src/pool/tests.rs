@@ -100,16 +100,16 @@ fn windows_are_pooled_alike_at_every_level() {
         });
         for isa in Isa::available() {
             let plan = |reduction| PoolPlan::new(isa, 2, pooled.clone(), reduction, strides(size)).unwrap();
-            assert_eq!(run(&plan(ByteReduction::MaxU8), &x, largest.len()), largest, "{isa:?} {shape:?}");
-            assert_eq!(run(&plan(ByteReduction::MaxI8), &x, signed.len()), signed, "{isa:?} {shape:?}");
-            assert_eq!(run(&plan(ByteReduction::MaxBf16), &words, real.len()), real, "{isa:?} {shape:?}");
+            assert_eq!(run(&plan(WindowReduction::MaxU8), &x, largest.len()), largest, "{isa:?} {shape:?}");
+            assert_eq!(run(&plan(WindowReduction::MaxI8), &x, signed.len()), signed, "{isa:?} {shape:?}");
+            assert_eq!(run(&plan(WindowReduction::MaxBf16), &words, real.len()), real, "{isa:?} {shape:?}");
             for include_pad in [false, true] {
                 let count = |sum: &(i32, usize, usize)| if include_pad { sum.2 } else { sum.1 }.max(1);
                 let real: Vec<f32> =
                     sums.iter().map(|sum| sum.0 as f32 * (0.05 / count(sum) as f32)).collect();
                 let requantize = Requantize::new(quantization(0.04, 30), None).unwrap();
                 let mean = |output| Mean { x: quantization(0.05, 77), output };
-                let reduction = |output| ByteReduction::Average { mean: mean(output), include_pad };
+                let reduction = |output| WindowReduction::Average { mean: mean(output), include_pad };
                 let out = run(&plan(reduction(MeanOutput::Bytes(requantize))), &x, real.len());
                 let expected: Vec<u8> = real.iter().map(|&f| requantize.apply(f)).collect();
                 assert_eq!(out, expected, "{isa:?} {shape:?}");

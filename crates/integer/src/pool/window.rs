@@ -8,9 +8,9 @@ use vedette_tensor::conv::Axis;
 use vedette_tensor::matmul::{chunk, parts_for};
 use vedette_tensor::pool::PoolShape;
 
-/// What becomes of the elements under a window: bytes, or bfloat16, whose order is that of integers.
+/// What becomes of the elements under a window.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum ByteReduction {
+pub enum WindowReduction {
     /// The largest u8.
     MaxU8,
     /// The largest i8.
@@ -26,10 +26,10 @@ pub enum ByteReduction {
     },
 }
 
-impl ByteReduction {
+impl WindowReduction {
     /// Bytes of an element of the input.
     fn element_bytes(&self) -> usize {
-        if *self == ByteReduction::MaxBf16 { 2 } else { 1 }
+        if *self == WindowReduction::MaxBf16 { 2 } else { 1 }
     }
 }
 
@@ -87,7 +87,7 @@ struct Run {
 pub struct PoolPlan {
     isa: Isa,
     shape: PoolShape,
-    reduction: ByteReduction,
+    reduction: WindowReduction,
     runs: Vec<Run>,
     /// Strides of images, slices and lines.
     x: [isize; 3],
@@ -109,7 +109,7 @@ impl PoolPlan {
         isa: Isa,
         threads: usize,
         shape: PoolShape,
-        reduction: ByteReduction,
+        reduction: WindowReduction,
         x: [isize; 3],
     ) -> Result<PoolPlan, TensorError> {
         let taps = shape.axes.iter().try_fold(1usize, |taps, axis| taps.checked_mul(axis.kernel));
@@ -152,7 +152,7 @@ impl PoolPlan {
     /// Bytes of scratch a part of the run needs: a line of the input combined, and sums of a line of the output.
     fn part_bytes(&self) -> usize {
         let bytes = match self.reduction {
-            ByteReduction::Average { .. } => {
+            WindowReduction::Average { .. } => {
                 (self.row() + self.shape.axes[2].output * self.shape.channels) * size_of::<i32>()
             }
             _ => self.row() * self.reduction.element_bytes(),
@@ -168,8 +168,8 @@ impl PoolPlan {
     /// Runs the pooling.
     ///
     /// # Safety
-    /// `x` is the first element of the input as planned, aligned for its type, `out` has room for a channels-last output of the reduction's
-    /// type; `scratch` has [`scratch_bytes`](Self::scratch_bytes) and is aligned for `i32`.
+    /// `x` is the first element of the input as planned, aligned for its type, `out` has room for a channels-last output
+    /// of the reduction's type; `scratch` has [`scratch_bytes`](Self::scratch_bytes) and is aligned for `i32`.
     pub unsafe fn run(&self, x: *const u8, out: *mut u8, scratch: &mut [u8], pool: &ThreadPool) {
         assert!(scratch.len() >= self.scratch_bytes());
         let [depth, height, width] = &self.shape.axes;
@@ -189,21 +189,21 @@ impl PoolPlan {
                 // SAFETY: a line of the output, which is this part's own, as is its scratch; the input is as planned.
                 unsafe {
                     match self.reduction {
-                        ByteReduction::MaxU8 => {
+                        WindowReduction::MaxU8 => {
                             let out = std::slice::from_raw_parts_mut(out.wrapping_add(at), outputs);
                             at_level!(self.isa, self.max_line::<u8>(&place, &mut *out));
                         }
-                        ByteReduction::MaxI8 => {
+                        WindowReduction::MaxI8 => {
                             let out = out.wrapping_add(at).cast::<i8>();
                             let out = std::slice::from_raw_parts_mut(out, outputs);
                             at_level!(self.isa, self.max_line::<i8>(&place, &mut *out));
                         }
-                        ByteReduction::MaxBf16 => {
+                        WindowReduction::MaxBf16 => {
                             let out = out.cast::<Bf16>().wrapping_add(at);
                             let out = std::slice::from_raw_parts_mut(out, outputs);
                             at_level!(self.isa, self.max_line::<Bf16>(&place, &mut *out));
                         }
-                        ByteReduction::Average { mean, include_pad } => {
+                        WindowReduction::Average { mean, include_pad } => {
                             let out = out.wrapping_add(at * mean.output_bytes());
                             at_level!(self.isa, self.mean_line(&place, &mean, include_pad, out));
                         }

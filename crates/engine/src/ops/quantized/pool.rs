@@ -1,4 +1,4 @@
-//! QuantizedAveragePool, QuantizedGlobalAveragePool, and MaxPool of bytes.
+//! QuantizedAveragePool, QuantizedGlobalAveragePool, and MaxPool of bytes and bfloat16.
 
 use super::channels_last::{ChannelsLast, five_sizes};
 use super::parameters::{optional_quantization, quantization, requantize};
@@ -8,7 +8,7 @@ use crate::ops::Build;
 use crate::ops::conv::window;
 use crate::ops::planning::{check, expect_dtype, input, invalid, operator, operator_by_rows, step};
 use crate::ops::pool::{pool_rows, pool_shape};
-use vedette_integer::pool::{ByteReduction, GlobalAveragePlan, Mean, MeanOutput, PoolPlan};
+use vedette_integer::pool::{GlobalAveragePlan, Mean, MeanOutput, PoolPlan, WindowReduction};
 use vedette_tensor::DType;
 use vedette_tensor::pool::PoolShape;
 
@@ -47,7 +47,7 @@ fn average_pool(attributes: &Attributes) -> Result<Box<dyn Operator>, EngineErro
         move |context| {
             expect_dtype(context.input(0)?, DType::U8)?;
             let shape = pool_shape(context, &kernel, &window)?;
-            plan_window(context, shape, ByteReduction::Average { mean, include_pad }, dtype_of(&mean))
+            plan_window(context, shape, WindowReduction::Average { mean, include_pad }, dtype_of(&mean))
         },
         move |context| pool_rows(context, &by_rows.0, &by_rows.1),
     )
@@ -57,7 +57,7 @@ fn average_pool(attributes: &Attributes) -> Result<Box<dyn Operator>, EngineErro
 fn plan_window(
     context: &PlanContext<'_>,
     shape: PoolShape,
-    reduction: ByteReduction,
+    reduction: WindowReduction,
     dtype: DType,
 ) -> Result<Planned, EngineError> {
     let output = TensorSpec::channels_last(dtype, &shape.output());
@@ -77,9 +77,9 @@ fn plan_window(
 /// MaxPool of u8, i8 or bfloat16 without indices.
 pub(in crate::ops) fn max_pool(context: &PlanContext<'_>, shape: PoolShape) -> Result<Planned, EngineError> {
     match context.input(0)?.spec.dtype {
-        DType::I8 => plan_window(context, shape, ByteReduction::MaxI8, DType::I8),
-        DType::BF16 => plan_window(context, shape, ByteReduction::MaxBf16, DType::BF16),
-        dtype => plan_window(context, shape, ByteReduction::MaxU8, dtype),
+        DType::I8 => plan_window(context, shape, WindowReduction::MaxI8, DType::I8),
+        DType::BF16 => plan_window(context, shape, WindowReduction::MaxBf16, DType::BF16),
+        dtype => plan_window(context, shape, WindowReduction::MaxU8, dtype),
     }
 }
 
