@@ -78,6 +78,7 @@ unsafe fn scalar(table: &[u8; 256], x: *const u8, to: *mut u8, n: usize) {
 
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod x86 {
+    use super::Table;
     use std::arch::asm;
     use std::arch::x86_64::*;
     use vedette_simd::{Isa, Level, features};
@@ -92,13 +93,22 @@ pub(crate) mod x86 {
     pub(crate) struct InRegisters([__m512i; 4]);
 
     impl InRegisters {
-        /// Loads the table.
+        /// Loads the table, zeros where there is none.
         ///
         /// # Safety
         /// The CPU has AVX-512 F.
         #[inline]
         #[target_feature(enable = "avx512f")]
-        pub(crate) unsafe fn load(table: &[u8; 256]) -> InRegisters {
+        pub(crate) unsafe fn of(table: Option<&Table>) -> InRegisters {
+            // SAFETY: as granted by the caller.
+            unsafe { InRegisters::load(table.map_or(&[0; 256], Table::values)) }
+        }
+
+        /// # Safety
+        /// The CPU has AVX-512 F.
+        #[inline]
+        #[target_feature(enable = "avx512f")]
+        unsafe fn load(table: &[u8; 256]) -> InRegisters {
             // SAFETY: quarters of the table.
             InRegisters(std::array::from_fn(|i| unsafe {
                 _mm512_loadu_si512(table.as_ptr().add(64 * i).cast())

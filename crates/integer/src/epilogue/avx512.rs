@@ -91,10 +91,8 @@ unsafe fn to_bytes<const RESIDUAL: bool, const BOUNDED: bool, const TABLE: bool>
     let clamps = (bytes.low, bytes.high) != (0, 255);
     // After packing, a 128-bit quarter holds four values of each of the four vectors.
     let order = _mm512_set_epi32(15, 11, 7, 3, 14, 10, 6, 2, 13, 9, 5, 1, 12, 8, 4, 0);
-    let none = [0; 256];
-    let values = bytes.table.as_ref().map_or(&none, Table::values);
     // SAFETY: the CPU has AVX-512.
-    let table = unsafe { InRegisters::load(values) };
+    let table = unsafe { InRegisters::of(bytes.table.as_ref()) };
     let integers = |f: __m512| {
         let mut v = _mm512_mul_ps(f, inverse);
         if !BOUNDED {

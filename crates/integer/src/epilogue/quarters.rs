@@ -113,8 +113,7 @@ unsafe fn to_bytes<const BOUNDED: bool, const TABLE: bool, const PLAIN: bool>(
         let inverse = _mm512_set1_ps(bytes.inverse);
         let zero = _mm512_set1_epi16(i16::from(bytes.zero_point));
         let (low, high) = (_mm512_set1_epi8(bytes.low as i8), _mm512_set1_epi8(bytes.high as i8));
-        let none = [0; 256];
-        let table = InRegisters::load(bytes.table.as_ref().map_or(&none, Table::values));
+        let table = InRegisters::of(bytes.table.as_ref());
         for row in 0..rows {
             let sums = sums(row);
             let part = |i: usize| {
