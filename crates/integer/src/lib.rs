@@ -1,5 +1,5 @@
 //! Integer kernels: u8 activations times s8 weights, exact sums in i32, and one epilogue that turns the sums into
-//! float32 or u8 again; and what else a quantised network does with bytes.
+//! float32, bfloat16 or u8 again; and what else a quantised network does with bytes.
 //!
 //! An activation is asymmetric, `real = (q - zero_point) * scale`; weights are symmetric with a scale for each output
 //! channel. Every level computes the same bits: the sums are exact, and whatever is done in floats rounds each
@@ -25,7 +25,7 @@ mod table;
 mod test_data;
 
 pub use epilogue::{Epilogue, EpilogueSpec, SumBlock};
-pub use product::{ColumnWeights, PackedColumns};
+pub use product::PackedColumns;
 pub use quantization::Quantization;
 pub use requantize::Requantize;
 pub use vedette_tensor::TensorError;

@@ -54,7 +54,7 @@ pub(super) const OPERATORS: &[(&str, Build)] = &[
 ];
 
 /// A view under another shape where strides permit, else a copy in C order.
-pub(super) fn plan_reshape(spec: &TensorSpec, shape: &[usize]) -> Result<Planned, EngineError> {
+fn plan_reshape(spec: &TensorSpec, shape: &[usize]) -> Result<Planned, EngineError> {
     if let Some(strides) = reshape_strides(&spec.shape, &spec.strides, shape) {
         return plan_view(TensorSpec { dtype: spec.dtype, shape: shape.into(), strides }, 0);
     }

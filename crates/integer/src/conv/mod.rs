@@ -3,7 +3,8 @@
 mod direct;
 mod interleave;
 mod plan;
-pub mod scalar;
+#[cfg(test)]
+mod scalar;
 mod strips;
 mod weights;
 

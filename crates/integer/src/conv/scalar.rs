@@ -3,7 +3,7 @@
 use vedette_tensor::conv::{ConvShape, TransposeShape};
 
 /// Sums of C-order `x` `[N, C, D, H, W]` and `w` `[O, C / groups, D, H, W]`; the result is `[N, D, H, W, O]`.
-pub fn conv_sums(shape: &ConvShape, x: &[u8], w: &[i8], zero_point: u8) -> Vec<i32> {
+pub(super) fn conv_sums(shape: &ConvShape, x: &[u8], w: &[i8], zero_point: u8) -> Vec<i32> {
     let [depth, height, width] = &shape.axes;
     let (in_step, out_step) = (shape.in_channels / shape.groups, shape.out_channels / shape.groups);
     let mut sums = Vec::new();
@@ -31,7 +31,7 @@ pub fn conv_sums(shape: &ConvShape, x: &[u8], w: &[i8], zero_point: u8) -> Vec<i
 }
 
 /// Sums of C-order `x` `[N, C, D, H, W]` and `w` `[C, O / groups, D, H, W]`; the result is `[N, D, H, W, O]`.
-pub fn transpose_sums(shape: &TransposeShape, x: &[u8], w: &[i8], zero_point: u8) -> Vec<i32> {
+pub(super) fn transpose_sums(shape: &TransposeShape, x: &[u8], w: &[i8], zero_point: u8) -> Vec<i32> {
     let [depth, height, width] = &shape.axes;
     let (in_step, out_step) = (shape.in_channels / shape.groups, shape.out_channels / shape.groups);
     let taps: usize = shape.axes.iter().map(|axis| axis.kernel).product();

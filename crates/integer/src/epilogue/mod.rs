@@ -7,7 +7,7 @@ mod avx2;
 mod avx512;
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod quarters;
-pub mod scalar;
+mod scalar;
 #[cfg(test)]
 pub(crate) mod tests;
 
@@ -30,7 +30,7 @@ pub(crate) fn interleaved_channel(vector: usize, lane: usize) -> usize {
 }
 
 /// Pixels that share a vector where so many channels are left for the last block of 64.
-pub(crate) fn pixels_of_last(channels: usize) -> usize {
+fn pixels_of_last(channels: usize) -> usize {
     match channels % 64 {
         16 => 4,
         32 => 2,
@@ -171,11 +171,6 @@ impl Epilogue {
         }
     }
 
-    /// Whether a residual is added.
-    pub fn has_residual(&self) -> bool {
-        self.residual.is_some()
-    }
-
     /// Bytes of memory it takes.
     pub fn bytes(&self) -> usize {
         self.parameters.len()
@@ -193,7 +188,7 @@ impl Epilogue {
     ///
     /// # Safety
     /// The block describes memory that is readable and writable as its fields say; its channels are below
-    /// [`channels`](Self::channels); the residual is there if [`has_residual`](Self::has_residual).
+    /// [`channels`](Self::channels); the residual is there if one is added.
     pub unsafe fn run(&self, block: &SumBlock) {
         if let Target::Float { rounded: true, .. } = self.target {
             // SAFETY: as granted by the caller; sums have room for outputs of as many bytes.

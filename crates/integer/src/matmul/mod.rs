@@ -3,7 +3,7 @@
 mod core;
 mod dynamic;
 mod plan;
-pub mod rows;
+mod rows;
 
 pub use dynamic::{DynamicArguments, DynamicParameters, DynamicPlan};
 pub use plan::{MatMulArguments, MatMulPlan, pack_columns};

@@ -6,7 +6,7 @@ use vedette_simd::{Isa, Simd, dispatch};
 /// How a row was quantized: `real = (q - zero_point) * scale`.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 #[repr(C)]
-pub struct RowScale {
+pub(super) struct RowScale {
     /// The distance of neighbouring values: 0 where the row is zero, NaN where a value is not finite.
     pub scale: f32,
     /// What stands for zero.
@@ -20,7 +20,13 @@ const WIDEST: usize = 16;
 ///
 /// # Safety
 /// The values are readable; `to` is writable for `n` bytes.
-pub unsafe fn quantize_row(isa: Isa, from: *const f32, step: isize, n: usize, to: *mut u8) -> RowScale {
+pub(super) unsafe fn quantize_row(
+    isa: Isa,
+    from: *const f32,
+    step: isize,
+    n: usize,
+    to: *mut u8,
+) -> RowScale {
     // SAFETY: as granted by the caller.
     dispatch!(isa, S => unsafe {
         match step {

@@ -99,7 +99,7 @@ impl<F: Finish> Product<'_, F> {
     }
 
     /// Pixels that are computed for one panel after another while they are in cache.
-    pub(super) fn pixels_at_once(&self, panels: usize) -> usize {
+    fn pixels_at_once(&self, panels: usize) -> usize {
         let depth = self.columns.words() * WORD;
         match panels {
             0 | 1 => usize::MAX,

@@ -7,5 +7,5 @@ mod packing;
 mod tiles;
 
 pub(crate) use blocks::{Product, Surface};
-pub(crate) use packing::{BLOCK, WORD};
-pub use packing::{ColumnWeights, PackedColumns};
+pub use packing::PackedColumns;
+pub(crate) use packing::{BLOCK, ColumnWeights, WORD};

@@ -16,7 +16,7 @@ pub(crate) const WORD: usize = 4;
 
 /// The weights of some columns, and how to find them.
 #[derive(Clone, Copy, Debug)]
-pub struct ColumnWeights<'a> {
+pub(crate) struct ColumnWeights<'a> {
     /// What the offsets count from.
     pub weights: *const i8,
     /// For every column its offset.
@@ -54,7 +54,7 @@ impl PackedColumns {
     ///
     /// # Safety
     /// Every weight the runs and columns reach is readable.
-    pub unsafe fn new(isa: Isa, source: &ColumnWeights<'_>, zero_point: u8) -> PackedColumns {
+    pub(crate) unsafe fn new(isa: Isa, source: &ColumnWeights<'_>, zero_point: u8) -> PackedColumns {
         let kernel = kernel(isa);
         let words: usize = source.runs.iter().map(|run| run.len().div_ceil(WORD)).sum();
         let blocks = source.columns.len().div_ceil(BLOCK);
