@@ -17,6 +17,7 @@ mod product;
 mod quantization;
 mod requantize;
 pub mod resize;
+mod shared;
 mod split;
 pub mod standard;
 pub mod stored;

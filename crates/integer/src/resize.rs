@@ -1,6 +1,7 @@
 //! Bytes between bytes: linear (or cubic) resampling of channels-last images, with the scale and zero point kept.
 
 use crate::requantize::{ROUNDING, clamp};
+use crate::shared::Shared;
 use crate::{TensorError, at_level};
 use std::ops::Range;
 use vedette_runtime::ThreadPool;
@@ -70,7 +71,7 @@ impl ResizePlan {
         assert!(scratch.len() >= self.scratch_bytes());
         let [depth, height, width] = self.maps.each_ref().map(AxisMap::len);
         let (lines, row) = (self.batch * depth * height, width * self.channels);
-        let shared = Shared(x, out, scratch.as_mut_ptr());
+        let shared = Shared::new((x, out, scratch.as_mut_ptr()));
         pool.run(self.parts, |part| {
             let (x, out, scratch) = shared.get();
             let blend = scratch.wrapping_add(part * self.row_bytes()).cast::<f32>();
@@ -153,20 +154,6 @@ impl ResizePlan {
 #[inline(always)]
 fn taps(map: &AxisMap, output: usize) -> Range<usize> {
     output * map.taps..(output + 1) * map.taps
-}
-
-/// The input, the output and the scratch memory.
-#[derive(Clone, Copy)]
-struct Shared(*const u8, *mut u8, *mut u8);
-
-// SAFETY: the parts' lines and scratch memory are their own.
-unsafe impl Sync for Shared {}
-
-impl Shared {
-    /// The pointers; taken through a method, so that closures share the whole and not its parts.
-    fn get(&self) -> (*const u8, *mut u8, *mut u8) {
-        (self.0, self.1, self.2)
-    }
 }
 
 #[cfg(test)]

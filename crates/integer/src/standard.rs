@@ -2,6 +2,7 @@
 //! be fast are brought to the form that the other kernels take.
 
 use crate::elementwise::Bytes;
+use crate::shared::Shared;
 use vedette_runtime::ThreadPool;
 use vedette_tensor::DType;
 use vedette_tensor::conv::ConvShape;
@@ -25,11 +26,13 @@ pub fn convolve(
     let planes = shape.batch * shape.out_channels;
     assert_eq!(out.len(), planes * outputs);
     let parts = parts_for(shape.work(), pool.threads()).min(planes.max(1));
-    let shared = Shared(out.as_mut_ptr());
+    let shared = Shared::new(out.as_mut_ptr());
     pool.run(parts, |part| {
         for plane in chunk(planes, parts, part, 1) {
             // SAFETY: the planes of the output are apart, and each is one part's own.
-            let out = unsafe { std::slice::from_raw_parts_mut(shared.plane(plane * outputs), outputs) };
+            let out = unsafe {
+                std::slice::from_raw_parts_mut(shared.get().wrapping_add(plane * outputs), outputs)
+            };
             let (n, o) = (plane / shape.out_channels, plane % shape.out_channels);
             convolve_plane(shape, x, w, bias.map_or(0, |bias| bias[o]), (n, o), out);
         }
@@ -68,17 +71,6 @@ fn convolve_plane(
             }
         }
         *out = sum;
-    }
-}
-
-struct Shared(*mut i32);
-
-// SAFETY: the parts' planes are their own.
-unsafe impl Sync for Shared {}
-
-impl Shared {
-    fn plane(&self, at: usize) -> *mut i32 {
-        self.0.wrapping_add(at)
     }
 }
 

@@ -23,6 +23,7 @@ mod weights;
 
 pub use weights::BlockWeights;
 
+use crate::shared::Shared;
 use activations::Activations;
 use std::ops::Range;
 use std::sync::Arc;
@@ -98,7 +99,7 @@ impl BlockMatMulPlan {
     pub unsafe fn run(&self, a: *const f32, out: *mut f32, scratch: &mut [u8], pool: &ThreadPool) {
         assert!(scratch.len() >= self.scratch_bytes());
         let activations = Activations::new(self.rows, &self.weights, scratch);
-        let shared = Shared(a.cast_mut(), out);
+        let shared = Shared::new((a, out));
         pool.run(self.quantize_parts, |part| {
             let (a, _) = shared.get();
             for row in chunk(self.rows, self.quantize_parts, part, 1) {
@@ -141,17 +142,5 @@ impl BlockMatMulPlan {
     /// Multiplications with addition that a run takes.
     pub fn work(&self) -> u64 {
         (self.rows * self.weights.depth() * self.weights.columns()) as u64
-    }
-}
-
-/// The activations and the output.
-struct Shared(*mut f32, *mut f32);
-
-// SAFETY: the parts' rows and columns are their own.
-unsafe impl Sync for Shared {}
-
-impl Shared {
-    fn get(&self) -> (*mut f32, *mut f32) {
-        (self.0, self.1)
     }
 }

@@ -8,6 +8,7 @@ use super::plan::ConvArguments;
 use super::weights::ConvWeights;
 use crate::Epilogue;
 use crate::product::{Product, Surface, WORD};
+use crate::shared::Shared;
 use crate::split::{Job, Split, by_group};
 use vedette_runtime::ThreadPool;
 use vedette_simd::Isa;
@@ -170,13 +171,12 @@ impl Strips {
         scratch: *mut u8,
         pool: &ThreadPool,
     ) {
-        let scratch = Shared(scratch);
+        let scratch = Shared::new(scratch);
         let each = weights.groups()[0].panels().len();
         let [depth, height, width] = &self.windows.axes;
         let [image_step, slice_step, line_step, pixel_step] = self.windows.steps;
         self.split.run(pool, |part, lines, panels| {
-            let scratch = &scratch;
-            let strip = scratch.0.wrapping_add(part * (self.strip_bytes() + self.rows_bytes()));
+            let strip = scratch.get().wrapping_add(part * (self.strip_bytes() + self.rows_bytes()));
             let line_bytes = self.line_pixels * self.pixel_bytes;
             let mut line = lines.start;
             while line < lines.end {
@@ -320,8 +320,3 @@ impl Strips {
         }
     }
 }
-
-struct Shared(*mut u8);
-
-// SAFETY: every part has a strip of its own.
-unsafe impl Sync for Shared {}

@@ -14,6 +14,7 @@ pub use weights::DepthwiseWeights;
 use crate::conv::ConvArguments;
 #[cfg(target_arch = "x86_64")]
 use crate::epilogue::quarters::Quarters;
+use crate::shared::Shared;
 use crate::{Epilogue, SumBlock, TensorError};
 use smallvec::SmallVec;
 use std::sync::Arc;
@@ -160,10 +161,10 @@ impl DepthwisePlan {
         let [depth, height, _] = &self.axes;
         let (groups, blocks) = (height.output.div_ceil(lines_each), self.channels.div_ceil(CHANNELS));
         let units = self.batch * depth.output * groups * blocks;
-        let shared = (arguments, Scratch(scratch.as_mut_ptr()));
+        let shared = (arguments, Shared::new(scratch.as_mut_ptr()));
         pool.run(self.parts, |part| {
             let (arguments, scratch) = &shared;
-            let scratch = scratch.part(part * self.part_bytes());
+            let scratch = scratch.get().wrapping_add(part * self.part_bytes());
             for unit in chunk(units, self.parts, part, 1) {
                 let (block, rest) = (unit % blocks, unit / blocks);
                 let (group, rest) = (rest % groups, rest / groups);
@@ -248,14 +249,3 @@ impl DepthwisePlan {
 
 /// Pointers to lines; without allocation for the usual kernels.
 type Lines = SmallVec<[*const u8; 16]>;
-
-struct Scratch(*mut u8);
-
-// SAFETY: each part has memory of its own.
-unsafe impl Sync for Scratch {}
-
-impl Scratch {
-    fn part(&self, at: usize) -> *mut u8 {
-        self.0.wrapping_add(at)
-    }
-}

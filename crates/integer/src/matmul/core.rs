@@ -104,9 +104,3 @@ impl Core {
         unsafe { product.run(0..1, panels) };
     }
 }
-
-/// A pointer whose parts different threads use.
-pub(super) struct Shared(pub *mut u8);
-
-// SAFETY: whoever dereferences it keeps the threads' parts apart.
-unsafe impl Sync for Shared {}

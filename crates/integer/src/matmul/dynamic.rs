@@ -1,8 +1,9 @@
-use super::core::{Core, Shared};
+use super::core::Core;
 use super::rows::{RowScale, quantize_row};
 use crate::epilogue::{Finish, SumBlock};
 use crate::lanes::Lanes;
 use crate::product::{BLOCK, PackedColumns};
+use crate::shared::Shared;
 use std::ops::Range;
 use std::sync::Arc;
 use vedette_runtime::ThreadPool;
@@ -171,29 +172,29 @@ impl DynamicPlan {
     /// that is the output itself; `scratch` has [`scratch_bytes`](Self::scratch_bytes) and is aligned for `f32`.
     pub unsafe fn run(&self, arguments: &DynamicArguments, scratch: &mut [u8], pool: &ThreadPool) {
         assert!(scratch.len() >= self.scratch_bytes());
-        let scratch = Shared(scratch.as_mut_ptr());
+        let scratch = Shared::new(scratch.as_mut_ptr());
         let core = &self.core;
         if core.split.splits_panels() {
             let parts = core.split.parts();
             pool.run(parts, |part| {
-                let (arguments, scratch) = (&arguments, &scratch);
+                let (arguments, scratch) = (&arguments, scratch.get());
                 // SAFETY: every part quantizes rows of its own.
-                unsafe { self.quantize(arguments.a, scratch.0, chunk(core.rows, parts, part, 1)) };
+                unsafe { self.quantize(arguments.a, scratch, chunk(core.rows, parts, part, 1)) };
             });
         }
         core.split.run(pool, |_, rows, panels| {
-            let (arguments, scratch) = (&arguments, &scratch);
+            let (arguments, scratch) = (&arguments, scratch.get());
             let finish = DynamicFinish {
                 parameters: &self.parameters,
                 totals: core.columns.totals(),
-                rows: scratch.0.cast::<RowScale>(),
+                rows: scratch.cast::<RowScale>(),
             };
             // SAFETY: the parts' rows and outputs are their own; the rest is the caller's promise.
             unsafe {
                 if !core.split.splits_panels() {
-                    self.quantize(arguments.a, scratch.0, rows.clone());
+                    self.quantize(arguments.a, scratch, rows.clone());
                 }
-                let base = scratch.0.add(self.scales_bytes() + rows.start * core.row_bytes());
+                let base = scratch.add(self.scales_bytes() + rows.start * core.row_bytes());
                 let outputs = (arguments.out.cast::<u8>(), arguments.residual.cast::<u8>());
                 core.multiply((base, core.row_bytes() as isize), &finish, outputs, rows, panels);
             }

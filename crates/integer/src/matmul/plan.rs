@@ -1,6 +1,7 @@
-use super::core::{Core, Shared};
+use super::core::Core;
 use crate::Epilogue;
 use crate::product::{ColumnWeights, PackedColumns};
+use crate::shared::Shared;
 use std::ops::Range;
 use std::sync::Arc;
 use vedette_runtime::ThreadPool;
@@ -80,26 +81,26 @@ impl MatMulPlan {
     /// that is the output itself; `scratch` has [`scratch_bytes`](Self::scratch_bytes).
     pub unsafe fn run(&self, arguments: &MatMulArguments, scratch: &mut [u8], pool: &ThreadPool) {
         assert!(scratch.len() >= self.scratch_bytes());
-        let scratch = Shared(scratch.as_mut_ptr());
+        let scratch = Shared::new(scratch.as_mut_ptr());
         let core = &self.core;
         if self.copies && core.split.splits_panels() {
             let parts = core.split.parts();
             pool.run(parts, |part| {
-                let (arguments, scratch) = (&arguments, &scratch);
+                let (arguments, scratch) = (&arguments, scratch.get());
                 // SAFETY: every part copies rows of its own.
-                unsafe { self.copy_rows(arguments.a, scratch.0, chunk(core.rows, parts, part, 1)) };
+                unsafe { self.copy_rows(arguments.a, scratch, chunk(core.rows, parts, part, 1)) };
             });
         }
         core.split.run(pool, |_, rows, panels| {
-            let (arguments, scratch) = (&arguments, &scratch);
+            let (arguments, scratch) = (&arguments, scratch.get());
             let outputs = (arguments.out, arguments.residual);
             // SAFETY: the parts' rows and outputs are their own; the rest is the caller's promise.
             unsafe {
                 let (base, step) = if self.copies {
                     if !core.split.splits_panels() {
-                        self.copy_rows(arguments.a, scratch.0, rows.clone());
+                        self.copy_rows(arguments.a, scratch, rows.clone());
                     }
-                    (scratch.0.add(rows.start * core.row_bytes()).cast_const(), core.row_bytes() as isize)
+                    (scratch.add(rows.start * core.row_bytes()).cast_const(), core.row_bytes() as isize)
                 } else {
                     (arguments.a.offset(core.offset(rows.start)), core.layout.pixel_step.input)
                 };

@@ -3,6 +3,7 @@
 use super::rows;
 use super::{Mean, MeanOutput};
 use crate::at_level;
+use crate::shared::Shared;
 use vedette_runtime::ThreadPool;
 use vedette_simd::Isa;
 use vedette_tensor::matmul::{chunk, parts_for};
@@ -55,7 +56,7 @@ impl ChannelSums {
         let (partial, totals) = scratch[..self.scratch_len()].split_at_mut(self.parts * self.period);
         for n in 0..self.batch {
             partial.fill(0);
-            let shared = Shared(x.wrapping_offset(n as isize * self.x[0]), partial.as_mut_ptr());
+            let shared = Shared::new((x.wrapping_offset(n as isize * self.x[0]), partial.as_mut_ptr()));
             pool.run(self.parts, |part| {
                 let (x, partial) = shared.get();
                 // SAFETY: the sums of this part.
@@ -125,19 +126,5 @@ impl GlobalAveragePlan {
                 }
             });
         }
-    }
-}
-
-/// An image and the sums of the parts.
-#[derive(Clone, Copy)]
-struct Shared(*const u8, *mut u64);
-
-// SAFETY: the parts' sums are their own.
-unsafe impl Sync for Shared {}
-
-impl Shared {
-    /// The pointers; taken through a method, so that closures share the whole and not its parts.
-    fn get(&self) -> (*const u8, *mut u64) {
-        (self.0, self.1)
     }
 }

@@ -3,6 +3,7 @@
 
 use super::global::ChannelSums;
 use super::rows;
+use crate::shared::Shared;
 use crate::{Quantization, Requantize, at_level};
 use vedette_runtime::ThreadPool;
 use vedette_simd::{Isa, prefetch_ahead};
@@ -138,7 +139,7 @@ impl SqueezeExcitePlan {
         debug_assert_eq!(inside.len(), hidden);
         let [depth, height, width] = self.sizes;
         let (lines, row) = (self.batch * depth * height, width * channels);
-        let shared = Shared(arguments.x, arguments.out, factors.as_ptr());
+        let shared = Shared::new((arguments.x, arguments.out, factors.as_ptr()));
         pool.run(self.parts, |part| {
             let (x, out, factors) = shared.get();
             for line in chunk(lines, self.parts, part, 1) {
@@ -248,18 +249,4 @@ unsafe fn dot<const N: usize>(w: *const f32, x: &[f32]) -> [f32; N] {
         }
         sums[0]
     })
-}
-
-/// The input, the output and the factors.
-#[derive(Clone, Copy)]
-struct Shared(*const u8, *mut u8, *const f32);
-
-// SAFETY: the parts' lines are their own, the factors are only read.
-unsafe impl Sync for Shared {}
-
-impl Shared {
-    /// The pointers; taken through a method, so that closures share the whole and not its parts.
-    fn get(&self) -> (*const u8, *mut u8, *const f32) {
-        (self.0, self.1, self.2)
-    }
 }

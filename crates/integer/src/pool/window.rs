@@ -1,5 +1,6 @@
 use super::rows;
 use super::{Mean, MeanOutput};
+use crate::shared::Shared;
 use crate::{TensorError, at_level};
 use std::ops::Range;
 use vedette_runtime::ThreadPool;
@@ -175,7 +176,7 @@ impl PoolPlan {
         let [depth, height, width] = &self.shape.axes;
         let lines = self.shape.batch * depth.output * height.output;
         let outputs = width.output * self.shape.channels;
-        let shared = Shared(x.cast_mut(), out, scratch.as_mut_ptr());
+        let shared = Shared::new((x, out, scratch.as_mut_ptr()));
         pool.run(self.parts, |part| {
             let (x, out, scratch) = shared.get();
             let scratch = scratch.wrapping_add(part * self.part_bytes());
@@ -183,7 +184,7 @@ impl PoolPlan {
                 let (slice, y) = (line / height.output, line % height.output);
                 let (batch, z) = (slice / depth.output, slice % depth.output);
                 let image = batch as isize * self.x[0] * self.reduction.element_bytes() as isize;
-                let x = x.wrapping_offset(image).cast_const();
+                let x = x.wrapping_offset(image);
                 let place = Place { x, z, y, scratch };
                 let at = line * outputs;
                 // SAFETY: a line of the output, which is this part's own, as is its scratch; the input is as planned.
@@ -348,18 +349,4 @@ struct Place {
     z: usize,
     y: usize,
     scratch: *mut u8,
-}
-
-/// The input, the output and the scratch memory.
-#[derive(Clone, Copy)]
-struct Shared(*mut u8, *mut u8, *mut u8);
-
-// SAFETY: the parts' lines and scratch memory are their own.
-unsafe impl Sync for Shared {}
-
-impl Shared {
-    /// The pointers; taken through a method, so that closures share the whole and not its parts.
-    fn get(&self) -> (*mut u8, *mut u8, *mut u8) {
-        (self.0, self.1, self.2)
-    }
 }
