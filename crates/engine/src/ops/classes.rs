@@ -3,7 +3,7 @@
 
 use super::Build;
 use super::conv::require_f32;
-use super::matmul::{matmul, pays};
+use super::matmul::{matmul, pack_columns, pays};
 use super::packed::Packed;
 use super::planning::{input, layout};
 use super::precision::Precision;
@@ -13,7 +13,6 @@ use crate::attributes::Attributes;
 use crate::op::{EngineError, Operator, PlanContext, Planned, RunContext, Step, TensorSpec, check_size};
 use vedette_bfloat16::PackedColumns;
 use vedette_bfloat16::classes::{Answers, ClassesArguments, ClassesPlan};
-use vedette_bfloat16::matmul::MatMulPlan as Bfloat16Plan;
 use vedette_simd::Isa;
 use vedette_tensor::matmul::{MatMulOperands, matmul_shape};
 use vedette_tensor::softmax::{BestClass, Softmax};
@@ -73,17 +72,7 @@ impl Operator for Classes {
         if scores.is_empty() || !self.precision.is_bfloat16(context.isa) || !pays(&operands) {
             return self.plan_steps(context, scores);
         }
-        let isa = context.isa;
-        let packed = self.columns.get(isa, || match &b.value {
-            None => Ok(None),
-            Some(view) => {
-                // SAFETY: the view has the shape and strides of the operands.
-                let packed =
-                    unsafe { Bfloat16Plan::pack(isa, &operands, self.alpha, view.as_ptr_of::<f32>()) }?;
-                let bytes = packed.bytes();
-                Ok::<_, EngineError>(Some((packed, bytes)))
-            }
-        })?;
+        let packed = pack_columns(&self.columns, context.isa, &operands, self.alpha, b)?;
         let Some(packed) = packed else {
             return Err(EngineError::Invalid("the weights of classes are gone".into()));
         };

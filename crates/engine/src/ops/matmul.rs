@@ -6,8 +6,10 @@ use super::precision::{Precision, values_of};
 use super::residual::{Bias, Residual};
 use crate::attributes::Attributes;
 use crate::op::{
-    EngineError, Operator, PlanContext, Planned, ReadInput, RunContext, Step, TensorSpec, check_size,
+    EngineError, Operator, PlanContext, PlanInput, Planned, ReadInput, RunContext, Step, TensorSpec,
+    check_size,
 };
+use std::sync::Arc;
 use vedette_bfloat16::matmul::{MatMulArguments as Bfloat16Arguments, MatMulPlan as Bfloat16Plan};
 use vedette_bfloat16::{LEAST_DEPTH, PackedColumns, Values};
 use vedette_simd::Isa;
@@ -127,6 +129,25 @@ pub(super) fn pays(operands: &MatMulOperands<'_>) -> bool {
     operands.matrices().is_ok_and(|(_, b)| b.rows >= LEAST_DEPTH)
 }
 
+/// A constant right side packed for bfloat16 products, unless its values are gone and it has not been before.
+pub(super) fn pack_columns(
+    columns: &Packed<Isa, PackedColumns>,
+    isa: Isa,
+    operands: &MatMulOperands<'_>,
+    alpha: f32,
+    b: &PlanInput<'_>,
+) -> Result<Option<Arc<PackedColumns>>, EngineError> {
+    columns.get(isa, || match &b.value {
+        None => Ok(None),
+        Some(view) => {
+            // SAFETY: the view has the shape and strides of the operands.
+            let packed = unsafe { Bfloat16Plan::pack(isa, operands, alpha, view.as_ptr_of::<f32>()) }?;
+            let bytes = packed.bytes();
+            Ok(Some((packed, bytes)))
+        }
+    })
+}
+
 impl MatMul {
     fn plan_float32(
         &self,
@@ -159,19 +180,9 @@ impl MatMul {
         strides: &[isize],
     ) -> Result<Bfloat16Plan, EngineError> {
         let (isa, b) = (context.isa, context.input(1)?);
-        let packed = if b.constant {
-            self.bfloat16_weights.get(isa, || match &b.value {
-                None => Ok(None),
-                Some(view) => {
-                    // SAFETY: the view has the shape and strides of the operands.
-                    let packed =
-                        unsafe { Bfloat16Plan::pack(isa, operands, self.alpha, view.as_ptr_of::<f32>()) }?;
-                    let bytes = packed.bytes();
-                    Ok::<_, EngineError>(Some((packed, bytes)))
-                }
-            })?
-        } else {
-            None
+        let packed = match b.constant {
+            true => pack_columns(&self.bfloat16_weights, isa, operands, self.alpha, b)?,
+            false => None,
         };
         Ok(Bfloat16Plan::new(isa, context.threads, operands, strides, self.alpha, packed, self.epilogue)?)
     }
