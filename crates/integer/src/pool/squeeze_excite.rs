@@ -3,10 +3,11 @@
 
 use super::global::ChannelSums;
 use super::rows;
+use crate::elementwise::map2;
 use crate::shared::Shared;
 use crate::{Quantization, Requantize, at_level};
 use vedette_runtime::ThreadPool;
-use vedette_simd::{Isa, prefetch_ahead};
+use vedette_simd::Isa;
 use vedette_tensor::Activation;
 use vedette_tensor::matmul::{chunk, parts_for};
 
@@ -160,28 +161,22 @@ impl SqueezeExcitePlan {
     /// `row` bytes are readable at `from` and writable at `to`, which may be the same memory.
     #[inline(always)]
     unsafe fn scale_line(&self, from: *const u8, to: *mut u8, row: usize, factors: &[f32]) {
-        const BLOCK: usize = 64;
-        let zero = f32::from(self.input.zero_point());
-        let apply = |x: u8, factor: f32| self.output.apply((f32::from(x) - zero) * factor);
+        let (zero, output) = (f32::from(self.input.zero_point()), self.output);
         for start in (0..row).step_by(factors.len()) {
             let n = factors.len().min(row - start);
-            let mut i = 0;
-            // SAFETY: bytes of the row; a block is read before it is written.
+            let pointers = [
+                to.wrapping_add(start),
+                from.wrapping_add(start).cast_mut(),
+                factors.as_ptr().cast_mut().cast(),
+            ];
+            // SAFETY: bytes of the row, and a factor for each.
             unsafe {
-                while i + BLOCK <= n {
-                    prefetch_ahead(from.wrapping_add(start + i), BLOCK);
-                    let x = from.add(start + i).cast::<[u8; BLOCK]>().read_unaligned();
-                    let mut y = [0; BLOCK];
-                    for ((y, x), factor) in y.iter_mut().zip(x).zip(&factors[i..i + BLOCK]) {
-                        *y = apply(x, *factor);
-                    }
-                    to.add(start + i).cast::<[u8; BLOCK]>().write_unaligned(y);
-                    i += BLOCK;
-                }
-                while i < n {
-                    to.add(start + i).write(apply(from.add(start + i).read(), factors[i]));
-                    i += 1;
-                }
+                map2(
+                    pointers,
+                    n,
+                    #[inline(always)]
+                    |x: u8, factor: f32| output.apply((f32::from(x) - zero) * factor),
+                );
             }
         }
     }
