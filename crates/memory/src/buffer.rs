@@ -101,6 +101,7 @@ impl AlignedBuffer {
     }
 
     /// Bytes in the block.
+    #[inline]
     pub fn len(&self) -> usize {
         self.len
     }
@@ -111,22 +112,26 @@ impl AlignedBuffer {
     }
 
     /// The first byte.
+    #[inline]
     pub fn as_ptr(&self) -> *const u8 {
         self.pointer.as_ptr()
     }
 
     /// The first byte, for writing.
+    #[inline]
     pub fn as_mut_ptr(&mut self) -> *mut u8 {
         self.pointer.as_ptr()
     }
 
     /// The bytes.
+    #[inline]
     pub fn as_slice(&self) -> &[u8] {
         // SAFETY: the block holds len initialised bytes, borrowed from self.
         unsafe { std::slice::from_raw_parts(self.pointer.as_ptr(), self.len) }
     }
 
     /// The bytes, for writing.
+    #[inline]
     pub fn as_mut_slice(&mut self) -> &mut [u8] {
         // SAFETY: as above, and self is borrowed exclusively.
         unsafe { std::slice::from_raw_parts_mut(self.pointer.as_ptr(), self.len) }

@@ -1,40 +1,27 @@
 //! Sixteen sums a vector, four vectors at once where there are as many.
 
-use super::{BOUND, Bytes, Epilogue, SumBlock, Target};
+use super::{BOUND, Epilogue, Kernel, SumBlock, Target};
 use crate::table::Table;
 use crate::table::x86::InRegisters;
 use std::arch::x86_64::*;
 
 const LANES: usize = 16;
 
-/// Writes the outputs of a block.
-///
-/// # Safety
-/// As for [`Epilogue::run`], and the CPU has AVX-512 F, BW, DQ and VL.
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
-pub(super) unsafe fn run(epilogue: &Epilogue, block: &SumBlock) {
-    // SAFETY: as granted by the caller.
-    unsafe {
-        match (&epilogue.target, epilogue.residual.is_some()) {
-            (Target::Bytes(bytes), residual) => {
-                let in_registers = bytes.table.as_ref().is_some_and(Table::fits_registers);
-                let run = match (residual, epilogue.bounded, in_registers) {
-                    (false, false, false) => to_bytes::<false, false, false>,
-                    (false, false, true) => to_bytes::<false, false, true>,
-                    (false, true, false) => to_bytes::<false, true, false>,
-                    (false, true, true) => to_bytes::<false, true, true>,
-                    (true, false, false) => to_bytes::<true, false, false>,
-                    (true, false, true) => to_bytes::<true, false, true>,
-                    (true, true, false) => to_bytes::<true, true, false>,
-                    (true, true, true) => to_bytes::<true, true, true>,
-                };
-                run(epilogue, bytes, block);
-            }
-            (Target::Float { low, high, .. }, false) if is_narrow(block) => {
-                to_narrow_floats(epilogue, (*low, *high), block);
-            }
-            (Target::Float { low, high, .. }, _) => to_floats(epilogue, (*low, *high), block),
-        }
+/// What writes outputs of such a target, after a residual or none. It takes a CPU with AVX-512 F, BW, DQ and VL.
+pub(super) fn kernel(target: &Target, residual: bool, bounded: bool) -> Kernel {
+    let Target::Bytes(bytes) = target else {
+        return if residual { to_floats } else { to_wide_or_narrow_floats };
+    };
+    let in_registers = bytes.table.as_ref().is_some_and(Table::fits_registers);
+    match (residual, bounded, in_registers) {
+        (false, false, false) => to_bytes::<false, false, false>,
+        (false, false, true) => to_bytes::<false, false, true>,
+        (false, true, false) => to_bytes::<false, true, false>,
+        (false, true, true) => to_bytes::<false, true, true>,
+        (true, false, false) => to_bytes::<true, false, false>,
+        (true, false, true) => to_bytes::<true, false, true>,
+        (true, true, false) => to_bytes::<true, true, false>,
+        (true, true, true) => to_bytes::<true, true, true>,
     }
 }
 
@@ -71,13 +58,13 @@ fn lanes_of(columns: usize) -> __mmask16 {
 /// Outputs of 8 bits, looked up in registers where `TABLE`.
 ///
 /// # Safety
-/// As for [`run`], and where `TABLE` there is a table that fits registers.
+/// As for [`Epilogue::run`], with the CPU's features, and where `TABLE` a table that fits registers.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
 unsafe fn to_bytes<const RESIDUAL: bool, const BOUNDED: bool, const TABLE: bool>(
     epilogue: &Epilogue,
-    bytes: &Bytes,
     block: &SumBlock,
 ) {
+    let Target::Bytes(bytes) = &epilogue.target else { return };
     let multiplier = epilogue.multiplier().wrapping_add(block.channel);
     let bias = epilogue.bias().wrapping_add(block.channel);
     let inverse = _mm512_set1_ps(bytes.inverse);
@@ -203,10 +190,29 @@ unsafe fn to_bytes<const RESIDUAL: bool, const BOUNDED: bool, const TABLE: bool>
     }
 }
 
+/// Float32 outputs without a residual.
+///
 /// # Safety
-/// As for [`run`].
+/// As for [`Epilogue::run`], with the CPU's features.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
-unsafe fn to_floats(epilogue: &Epilogue, (low, high): (f32, f32), block: &SumBlock) {
+unsafe fn to_wide_or_narrow_floats(epilogue: &Epilogue, block: &SumBlock) {
+    // Whether whole rows, one after the other, fill vectors of outputs.
+    let columns = block.columns;
+    let narrow = columns < LANES && LANES.is_multiple_of(columns) && block.out_stride == columns;
+    // SAFETY: as granted by the caller.
+    unsafe {
+        match narrow {
+            true => to_narrow_floats(epilogue, block),
+            false => to_floats(epilogue, block),
+        }
+    }
+}
+
+/// # Safety
+/// As for [`Epilogue::run`], with the CPU's features.
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
+unsafe fn to_floats(epilogue: &Epilogue, block: &SumBlock) {
+    let Target::Float { low, high, .. } = epilogue.target else { return };
     let multiplier = epilogue.multiplier().wrapping_add(block.channel);
     let bias = epilogue.bias().wrapping_add(block.channel);
     let (low, high) = (_mm512_set1_ps(low), _mm512_set1_ps(high));
@@ -238,17 +244,13 @@ unsafe fn to_floats(epilogue: &Epilogue, (low, high): (f32, f32), block: &SumBlo
     }
 }
 
-/// Whether whole rows, one after the other, fill vectors of outputs.
-fn is_narrow(block: &SumBlock) -> bool {
-    block.columns < LANES && LANES.is_multiple_of(block.columns) && block.out_stride == block.columns
-}
-
 /// Outputs of rows of 1, 2, 4 or 8 columns without gaps between them.
 ///
 /// # Safety
-/// As for [`run`], without a residual.
+/// As for [`to_wide_or_narrow_floats`].
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
-unsafe fn to_narrow_floats(epilogue: &Epilogue, (low, high): (f32, f32), block: &SumBlock) {
+unsafe fn to_narrow_floats(epilogue: &Epilogue, block: &SumBlock) {
+    let Target::Float { low, high, .. } = epilogue.target else { return };
     let columns = block.columns;
     let rows_at_once = LANES >> columns.trailing_zeros();
     // SAFETY: the parameters of whole vectors are readable; lanes stand for rows and columns of the block only.

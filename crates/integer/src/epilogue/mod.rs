@@ -83,7 +83,15 @@ pub struct Epilogue {
     target: Target,
     /// Whether every u8 result fits an i32 with room before it is bounded.
     bounded: bool,
+    /// What writes outputs of bytes or float32, without the latter's activation.
+    kernel: Kernel,
 }
+
+/// Writes the outputs of a block of the epilogue it was chosen for.
+///
+/// # Safety
+/// As for [`Epilogue::run`].
+type Kernel = unsafe fn(&Epilogue, &SumBlock);
 
 #[derive(Debug)]
 enum Target {
@@ -154,7 +162,15 @@ impl Epilogue {
                 table: spec.table.map(|table| Table::new(isa, *table)),
             })),
         };
-        Epilogue { isa, channels, parameters, residual: spec.residual, target, bounded: is_bounded(spec) }
+        let (residual, bounded) = (spec.residual, is_bounded(spec));
+        let kernel: Kernel = match isa.level() {
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx512 => avx512::kernel(&target, residual.is_some(), bounded),
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx2 => avx2::run,
+            _ => scalar::run,
+        };
+        Epilogue { isa, channels, parameters, residual, target, bounded, kernel }
     }
 
     /// Output channels.
@@ -189,6 +205,7 @@ impl Epilogue {
     /// # Safety
     /// The block describes memory that is readable and writable as its fields say; its channels are below
     /// [`channels`](Self::channels); the residual is there if one is added.
+    #[inline]
     pub unsafe fn run(&self, block: &SumBlock) {
         if let Target::Float { rounded: true, .. } = self.target {
             // SAFETY: as granted by the caller; sums have room for outputs of as many bytes.
@@ -222,16 +239,11 @@ impl Epilogue {
     ///
     /// # Safety
     /// As for [`run`](Self::run).
+    #[inline]
     unsafe fn run_at_level(&self, block: &SumBlock) {
         // SAFETY: as granted by the caller; an `Isa` exists only where the CPU has its level.
         unsafe {
-            match self.isa.level() {
-                #[cfg(target_arch = "x86_64")]
-                Level::Avx512 => avx512::run(self, block),
-                #[cfg(target_arch = "x86_64")]
-                Level::Avx2 => avx2::run(self, block),
-                _ => scalar::run(self, block),
-            }
+            (self.kernel)(self, block);
             if let Target::Float { activation: Some(activation), .. } = self.target {
                 activation::run(self.isa, activation, block);
             }
