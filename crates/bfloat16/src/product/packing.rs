@@ -11,6 +11,10 @@ use vedette_simd::{Isa, bf16_bits};
 /// Values of a word of all columns of a block.
 pub(super) const LINE: usize = BLOCK * WORD;
 
+/// Depth down to which L1 holds four blocks of columns beside two pieces of rows for the tile registers and what becomes
+/// of them; beyond it holds two.
+const SHALLOW: usize = 144;
+
 /// How a matrix is packed for a level.
 #[derive(Clone, Debug)]
 pub(crate) struct ColumnLayout {
@@ -39,7 +43,11 @@ impl ColumnLayout {
         };
         let _ = padded;
         let blocks = columns.div_ceil(BLOCK);
-        let count = blocks.div_ceil(MAX_BLOCKS);
+        let most = match kernel.has_tile_registers && runs * words * WORD > SHALLOW {
+            true => MAX_BLOCKS / 2,
+            false => MAX_BLOCKS,
+        };
+        let count = blocks.div_ceil(most);
         let panels = (0..count).map(|i| blocks * i / count..blocks * (i + 1) / count).collect();
         ColumnLayout { isa, kernel, columns, runs, depth, words, panels }
     }
