@@ -66,21 +66,25 @@ impl Isa {
     }
 
     /// Which level of vector instructions this is.
+    #[inline]
     pub fn level(self) -> Level {
         self.level
     }
 
     /// Whether kernels may use the tile registers of AMX, for bytes at least.
+    #[inline]
     pub fn has_tiles(self) -> bool {
         self.tiles
     }
 
     /// Whether kernels may use the bfloat16 instructions of AVX-512.
+    #[inline]
     pub fn has_bf16(self) -> bool {
         self.level >= Level::Avx512 && features().avx512_bf16
     }
 
     /// Whether kernels may use the tile registers of AMX for bfloat16.
+    #[inline]
     pub fn has_bf16_tiles(self) -> bool {
         self.tiles && self.has_bf16() && features().amx_bf16
     }
@@ -136,6 +140,7 @@ fn detect() -> CpuFeatures {
 }
 
 /// The facts about this CPU.
+#[inline]
 pub fn features() -> &'static CpuFeatures {
     static FEATURES: OnceLock<CpuFeatures> = OnceLock::new();
     FEATURES.get_or_init(detect)

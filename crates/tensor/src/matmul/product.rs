@@ -50,6 +50,7 @@ pub struct Epilogue {
 
 impl Epilogue {
     /// Bounds, where the activation is no more than that; and what else there is to apply.
+    #[inline]
     pub fn split(self) -> (Option<(f32, f32)>, Option<Activation>) {
         match self.activation {
             None => (None, None),
