@@ -10,6 +10,14 @@ pub(super) fn max<T: Copy + PartialOrd>(a: &mut [T], b: &[T]) {
     }
 }
 
+/// `to[i] = max(a[i], b[i])`
+#[inline(always)]
+pub(super) fn max_of<T: Copy + PartialOrd>(to: &mut [T], a: &[T], b: &[T]) {
+    for ((to, &a), &b) in to.iter_mut().zip(a).zip(b) {
+        *to = if a > b { a } else { b };
+    }
+}
+
 /// `sums[i] += x[i]`
 #[inline(always)]
 pub(super) fn add_bytes(sums: &mut [i32], x: &[u8]) {

@@ -71,7 +71,10 @@ fn attributes(strides: &[i64], dilations: &[i64], pads: &[i64], ceil_mode: bool)
 
 #[test]
 fn windows_are_pooled_alike_at_every_level() {
-    let cases: [(&[usize], &[usize], WindowAttributes); 8] = [
+    let cases: [(&[usize], &[usize], WindowAttributes); 10] = [
+        // Lines that are combined piece by piece.
+        (&[1, 130, 3, 150], &[2, 3], attributes(&[1, 1], &[1, 2], &[0, 1, 1, 2], false)),
+        (&[1, 96, 5, 131], &[3, 3], attributes(&[2, 3], &[], &[1, 1, 1, 1], false)),
         (&[2, 5, 9, 7], &[3, 3], attributes(&[2, 2], &[], &[1, 1, 1, 1], false)),
         (&[1, 64, 8, 9], &[2, 2], attributes(&[2, 2], &[], &[], true)),
         (&[1, 130, 6, 21], &[3, 3], attributes(&[1, 1], &[], &[1, 1, 1, 1], false)),

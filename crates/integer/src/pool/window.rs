@@ -95,6 +95,9 @@ pub struct PoolPlan {
     parts: usize,
 }
 
+/// Bytes of input that are combined at once: with several lines of them L1 is not full.
+const PIECE: usize = 8 * 1024;
+
 /// Windows whose sums might not fit 32 bits.
 const MOST_TAPS: usize = 1 << 23;
 
@@ -118,6 +121,8 @@ impl PoolPlan {
             return Err(TensorError("a window of more than 8 million taps".to_owned()));
         }
         let width = &shape.axes[2];
+        let pixel_bytes = shape.channels * width.stride * reduction.element_bytes();
+        let most = (PIECE / pixel_bytes.max(1)).max(1);
         let mut runs: Vec<Run> = Vec::new();
         for pixel in 0..width.output {
             let within = width.taps_within(pixel);
@@ -133,6 +138,7 @@ impl PoolPlan {
                 Some(last)
                     if (last.taps, last.padded) == (run.taps, run.padded)
                         && run.taps > 0
+                        && last.pixels.len() < most
                         && last.first + last.pixels.len() * width.stride == run.first =>
                 {
                     last.pixels.end = pixel + 1;
@@ -238,34 +244,44 @@ impl PoolPlan {
     unsafe fn max_line<T: Copy + PartialOrd + Default + 'static>(&self, place: &Place, out: &mut [T]) {
         // SAFETY: as granted; any bytes are a T.
         let combined = unsafe { std::slice::from_raw_parts_mut(place.scratch.cast::<T>(), self.row()) };
-        // SAFETY: as granted.
-        let mut lines = unsafe { self.lines::<T>(place) };
-        let Some(first) = lines.next() else {
-            out.fill(T::default());
-            return;
-        };
-        let mut row = first;
-        if let Some(second) = lines.next() {
-            combined.copy_from_slice(first);
-            rows::max(combined, second);
-            for line in lines {
-                rows::max(combined, line);
-            }
-            row = combined;
-        }
-        self.for_each_span(|run, pixels, from| {
-            let channels = self.shape.channels;
-            let to = &mut out[pixels.start * channels..pixels.end * channels];
-            if run.taps == 0 {
+        let (channels, width) = (self.shape.channels, &self.shape.axes[2]);
+        for run in &self.runs {
+            let to = &mut out[run.pixels.start * channels..run.pixels.end * channels];
+            let last = (run.pixels.len() - 1) * width.stride + run.taps.saturating_sub(1) * width.dilation;
+            let from = run.first * channels..(run.first + last + 1) * channels;
+            // SAFETY: as granted.
+            let mut lines = unsafe { self.lines::<T>(place) };
+            let Some(first) = lines.next().filter(|_| run.taps > 0) else {
                 to.fill(T::default());
-                return;
+                continue;
+            };
+            let mut row = &first[from.clone()];
+            if let Some(second) = lines.next() {
+                let combined = &mut combined[..row.len()];
+                rows::max_of(combined, row, &second[from.clone()]);
+                for line in lines {
+                    rows::max(combined, &line[from.clone()]);
+                }
+                row = combined;
             }
-            to.copy_from_slice(&row[from..from + to.len()]);
-            for tap in 1..run.taps {
-                let from = from + tap * self.shape.axes[2].dilation * channels;
-                rows::max(to, &row[from..from + to.len()]);
+            // Windows of neighbouring input pixels are combined together.
+            let (step, chunk) = match width.stride {
+                1 => (0, to.len()),
+                stride => (stride * channels, channels),
+            };
+            let tap = width.dilation * channels;
+            for (i, to) in to.chunks_exact_mut(chunk.max(1)).enumerate() {
+                let row = &row[i * step..];
+                if run.taps == 1 {
+                    to.copy_from_slice(&row[..chunk]);
+                    continue;
+                }
+                rows::max_of(to, row, &row[tap..]);
+                for further in 2..run.taps {
+                    rows::max(to, &row[further * tap..]);
+                }
             }
-        });
+        }
     }
 
     /// Calls `f` with output pixels whose windows begin at neighbouring input pixels, and where in a line of the input
