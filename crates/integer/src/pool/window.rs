@@ -30,7 +30,15 @@ pub enum WindowReduction {
 impl WindowReduction {
     /// Bytes of an element of the input.
     fn element_bytes(&self) -> usize {
-        if *self == WindowReduction::MaxBf16 { 2 } else { 1 }
+        if *self == WindowReduction::MaxBf16 { size_of::<Bf16>() } else { 1 }
+    }
+
+    /// Bytes of an element of lines that were combined.
+    fn combined_bytes(&self) -> usize {
+        match self {
+            WindowReduction::Average { .. } => size_of::<i32>(),
+            _ => self.element_bytes(),
+        }
     }
 }
 
@@ -95,7 +103,7 @@ pub struct PoolPlan {
     parts: usize,
 }
 
-/// Bytes of input that are combined at once: with several lines of them L1 is not full.
+/// Bytes of combined lines that are made at once: with the lines themselves L1 is not full.
 const PIECE: usize = 8 * 1024;
 
 /// Windows whose sums might not fit 32 bits.
@@ -121,7 +129,7 @@ impl PoolPlan {
             return Err(TensorError("a window of more than 8 million taps".to_owned()));
         }
         let width = &shape.axes[2];
-        let pixel_bytes = shape.channels * width.stride * reduction.element_bytes();
+        let pixel_bytes = shape.channels * width.stride * reduction.combined_bytes();
         let most = (PIECE / pixel_bytes.max(1)).max(1);
         let mut runs: Vec<Run> = Vec::new();
         for pixel in 0..width.output {
@@ -158,12 +166,11 @@ impl PoolPlan {
 
     /// Bytes of scratch a part of the run needs: a line of the input combined, and sums of a line of the output.
     fn part_bytes(&self) -> usize {
-        let bytes = match self.reduction {
-            WindowReduction::Average { .. } => {
-                (self.row() + self.shape.axes[2].output * self.shape.channels) * size_of::<i32>()
-            }
-            _ => self.row() * self.reduction.element_bytes(),
+        let sums = match self.reduction {
+            WindowReduction::Average { .. } => self.shape.axes[2].output * self.shape.channels,
+            _ => 0,
         };
+        let bytes = (self.row() + sums) * self.reduction.combined_bytes();
         bytes.next_multiple_of(64)
     }
 
@@ -244,11 +251,10 @@ impl PoolPlan {
     unsafe fn max_line<T: Copy + PartialOrd + Default + 'static>(&self, place: &Place, out: &mut [T]) {
         // SAFETY: as granted; any bytes are a T.
         let combined = unsafe { std::slice::from_raw_parts_mut(place.scratch.cast::<T>(), self.row()) };
-        let (channels, width) = (self.shape.channels, &self.shape.axes[2]);
+        let channels = self.shape.channels;
         for run in &self.runs {
             let to = &mut out[run.pixels.start * channels..run.pixels.end * channels];
-            let last = (run.pixels.len() - 1) * width.stride + run.taps.saturating_sub(1) * width.dilation;
-            let from = run.first * channels..(run.first + last + 1) * channels;
+            let from = self.under(run);
             // SAFETY: as granted.
             let mut lines = unsafe { self.lines::<T>(place) };
             let Some(first) = lines.next().filter(|_| run.taps > 0) else {
@@ -264,16 +270,11 @@ impl PoolPlan {
                 }
                 row = combined;
             }
-            // Windows of neighbouring input pixels are combined together.
-            let (step, chunk) = match width.stride {
-                1 => (0, to.len()),
-                stride => (stride * channels, channels),
-            };
-            let tap = width.dilation * channels;
-            for (i, to) in to.chunks_exact_mut(chunk.max(1)).enumerate() {
-                let row = &row[i * step..];
+            let tap = self.shape.axes[2].dilation * channels;
+            for (to, from) in self.windows(to) {
+                let row = &row[from..];
                 if run.taps == 1 {
-                    to.copy_from_slice(&row[..chunk]);
+                    to.copy_from_slice(&row[..to.len()]);
                     continue;
                 }
                 rows::max_of(to, row, &row[tap..]);
@@ -284,20 +285,21 @@ impl PoolPlan {
         }
     }
 
-    /// Calls `f` with output pixels whose windows begin at neighbouring input pixels, and where in a line of the input
-    /// the first begins.
-    #[inline(always)]
-    fn for_each_span(&self, mut f: impl FnMut(&Run, Range<usize>, usize)) {
-        let (stride, channels) = (self.shape.axes[2].stride, self.shape.channels);
-        for run in &self.runs {
-            if stride == 1 {
-                f(run, run.pixels.clone(), run.first * channels);
-            } else {
-                for (i, pixel) in run.pixels.clone().enumerate() {
-                    f(run, pixel..pixel + 1, (run.first + i * stride) * channels);
-                }
-            }
-        }
+    /// Elements of an input line under the windows of a run.
+    fn under(&self, run: &Run) -> Range<usize> {
+        let (channels, width) = (self.shape.channels, &self.shape.axes[2]);
+        let Some(further) = run.taps.checked_sub(1) else { return 0..0 };
+        let last = run.first + (run.pixels.len() - 1) * width.stride + further * width.dilation;
+        run.first * channels..(last + 1) * channels
+    }
+
+    /// The outputs of a run, in pieces whose windows begin at neighbouring input pixels; and where in what lies under the
+    /// run the first begins.
+    fn windows<'a, T>(&self, outputs: &'a mut [T]) -> impl Iterator<Item = (&'a mut [T], usize)> {
+        let (channels, stride) = (self.shape.channels, self.shape.axes[2].stride);
+        let piece = if stride == 1 { outputs.len() } else { channels };
+        let pieces = outputs.chunks_exact_mut(piece.max(1)).enumerate();
+        pieces.map(move |(i, outputs)| (outputs, i * stride * channels))
     }
 
     /// # Safety
@@ -314,34 +316,33 @@ impl PoolPlan {
                 std::slice::from_raw_parts_mut(sums.add(self.row()), outputs),
             )
         };
-        columns.fill(0);
-        // SAFETY: as granted.
-        for line in unsafe { self.lines::<u8>(place) } {
-            rows::add_bytes(columns, line);
-        }
-        sums.fill(0);
-        self.for_each_span(|run, pixels, from| {
-            let to = &mut sums[pixels.start * channels..pixels.end * channels];
-            for tap in 0..run.taps {
-                let from = from + tap * self.shape.axes[2].dilation * channels;
-                rows::add(to, &columns[from..from + to.len()]);
-            }
-        });
+        let tap = self.shape.axes[2].dilation * channels;
         let [depth, height, _] = &self.shape.axes;
         let within = depth.taps_within(place.z).len() * height.taps_within(place.y).len();
         let padded = padded_taps(depth, place.z) * padded_taps(height, place.y);
         for run in &self.runs {
+            let (from, range) = (self.under(run), run.pixels.start * channels..run.pixels.end * channels);
+            let (columns, sums) = (&mut columns[..from.len()], &mut sums[..range.len()]);
+            columns.fill(0);
+            // SAFETY: as granted.
+            for line in unsafe { self.lines::<u8>(place) } {
+                rows::add_bytes(columns, &line[from.clone()]);
+            }
+            sums.fill(0);
+            for (to, from) in self.windows(&mut *sums) {
+                for further in 0..run.taps {
+                    rows::add(to, &columns[from + further * tap..]);
+                }
+            }
             let taken = within * run.taps;
             let count = if include_pad { padded * run.padded } else { taken };
             let zeros = taken as i32 * i32::from(mean.x.zero_point());
             let factor = mean.factor(count.max(1));
-            let range = run.pixels.start * channels..run.pixels.end * channels;
-            let sums = &sums[range.clone()];
             match mean.output {
                 MeanOutput::Bytes(to) => {
                     // SAFETY: these pixels of the line.
                     let out = unsafe { std::slice::from_raw_parts_mut(out.add(range.start), range.len()) };
-                    for (out, sum) in out.iter_mut().zip(sums) {
+                    for (out, &mut sum) in out.iter_mut().zip(sums) {
                         *out = to.apply((sum - zeros) as f32 * factor);
                     }
                 }
@@ -350,7 +351,7 @@ impl PoolPlan {
                     let out = unsafe {
                         std::slice::from_raw_parts_mut(out.cast::<f32>().add(range.start), range.len())
                     };
-                    for (out, sum) in out.iter_mut().zip(sums) {
+                    for (out, &mut sum) in out.iter_mut().zip(sums) {
                         *out = (sum - zeros) as f32 * factor;
                     }
                 }
