@@ -164,13 +164,18 @@ impl PoolPlan {
         self.shape.axes[2].input * self.shape.channels
     }
 
-    /// Bytes of scratch a part of the run needs: a line of the input combined, and sums of a line of the output.
+    /// Elements of a combined line under any run, and sums of any run's outputs.
+    fn most(&self) -> (usize, usize) {
+        let under = self.runs.iter().map(|run| self.under(run).len()).max().unwrap_or(0);
+        let pixels = self.runs.iter().map(|run| run.pixels.len()).max().unwrap_or(0);
+        (under, pixels * self.shape.channels)
+    }
+
+    /// Bytes of scratch a part of the run needs: what lies under a run combined, and sums of its outputs.
     fn part_bytes(&self) -> usize {
-        let sums = match self.reduction {
-            WindowReduction::Average { .. } => self.shape.axes[2].output * self.shape.channels,
-            _ => 0,
-        };
-        let bytes = (self.row() + sums) * self.reduction.combined_bytes();
+        let (combined, sums) = self.most();
+        let sums = if matches!(self.reduction, WindowReduction::Average { .. }) { sums } else { 0 };
+        let bytes = (combined + sums) * self.reduction.combined_bytes();
         bytes.next_multiple_of(64)
     }
 
@@ -246,11 +251,11 @@ impl PoolPlan {
     }
 
     /// # Safety
-    /// The place is one of the input, whose elements are `T`, and its scratch has room for a row.
+    /// The place is one of the input, whose elements are `T`, and its scratch has room for what lies under a run.
     #[inline(always)]
     unsafe fn max_line<T: Copy + PartialOrd + Default + 'static>(&self, place: &Place, out: &mut [T]) {
         // SAFETY: as granted; any bytes are a T.
-        let combined = unsafe { std::slice::from_raw_parts_mut(place.scratch.cast::<T>(), self.row()) };
+        let combined = unsafe { std::slice::from_raw_parts_mut(place.scratch.cast::<T>(), self.most().0) };
         let channels = self.shape.channels;
         for run in &self.runs {
             let to = &mut out[run.pixels.start * channels..run.pixels.end * channels];
@@ -303,17 +308,17 @@ impl PoolPlan {
     }
 
     /// # Safety
-    /// The place is one of the input, and its scratch has room for two rows of sums; `out` for a line of the output.
+    /// The place is one of the input, and its scratch has room for what lies under a run and its outputs; `out` for a line of the output.
     #[inline(always)]
     unsafe fn mean_line(&self, place: &Place, mean: &Mean, include_pad: bool, out: *mut u8) {
         let channels = self.shape.channels;
-        let outputs = self.shape.axes[2].output * channels;
+        let (most, outputs) = self.most();
         let sums = place.scratch.cast::<i32>();
-        // SAFETY: as granted; the two rows are apart, and the zeros make them initialised.
+        // SAFETY: as granted; the two are apart, and the zeros make them initialised.
         let (columns, sums) = unsafe {
             (
-                std::slice::from_raw_parts_mut(sums, self.row()),
-                std::slice::from_raw_parts_mut(sums.add(self.row()), outputs),
+                std::slice::from_raw_parts_mut(sums, most),
+                std::slice::from_raw_parts_mut(sums.add(most), outputs),
             )
         };
         let tap = self.shape.axes[2].dilation * channels;
