@@ -132,6 +132,21 @@ pub struct SumBlock {
     pub residual_stride: usize,
 }
 
+impl SumBlock {
+    /// A block without rows.
+    pub(crate) const NOTHING: SumBlock = SumBlock {
+        sums: std::ptr::null(),
+        sums_stride: 0,
+        rows: 0,
+        channel: 0,
+        columns: 0,
+        out: std::ptr::null_mut(),
+        out_stride: 0,
+        residual: std::ptr::null(),
+        residual_stride: 0,
+    };
+}
+
 impl Epilogue {
     /// An epilogue for kernels of a level.
     ///
@@ -264,6 +279,94 @@ pub(crate) trait Finish: Sync {
     /// # Safety
     /// As for [`Epilogue::run`].
     unsafe fn finish(&self, block: &SumBlock, first_row: usize);
+
+    /// Does what is compiled for every writer with the one for these outputs.
+    ///
+    /// # Safety
+    /// The CPU has AVX-512 F, BW, DQ and VL; as for the work itself.
+    #[cfg(target_arch = "x86_64")]
+    unsafe fn choose(&self, work: &impl WithWriter<Self>)
+    where
+        Self: Sized,
+    {
+        // SAFETY: as granted by the caller.
+        unsafe { work.run::<Called<'_, Self>>() };
+    }
+}
+
+/// Elements from one row of a block to the next.
+#[cfg(target_arch = "x86_64")]
+#[derive(Clone, Copy)]
+pub(crate) struct Strides {
+    pub sums: usize,
+    pub out: usize,
+    pub residual: usize,
+}
+
+/// Writes outputs as part of the work that makes the sums: what it needs for that stays in registers.
+#[cfg(target_arch = "x86_64")]
+pub(crate) trait Writer<F> {
+    /// What is left to write of a block.
+    type Rows: Copy;
+
+    /// # Safety
+    /// The CPU has AVX-512 F, BW, DQ and VL; the writer was chosen for this epilogue, and is not used after it is gone.
+    unsafe fn new(epilogue: *const F) -> Self;
+
+    /// A block of up to 32 columns whose first row has that number.
+    fn begin(&self, block: &SumBlock, first_row: usize) -> Self::Rows;
+
+    /// Writes so many more rows, or those that are left.
+    ///
+    /// # Safety
+    /// As for [`Finish::finish`] of the block.
+    unsafe fn write(&self, rows: &mut Self::Rows, count: usize, strides: &Strides);
+}
+
+/// Work that makes sums, compiled for each writer.
+#[cfg(target_arch = "x86_64")]
+pub(crate) trait WithWriter<F> {
+    /// # Safety
+    /// As for [`Finish::choose`].
+    unsafe fn run<W: Writer<F>>(&self);
+}
+
+/// Calls the epilogue.
+#[cfg(target_arch = "x86_64")]
+struct Called<'a, F>(&'a F);
+
+#[cfg(target_arch = "x86_64")]
+impl<F: Finish> Writer<F> for Called<'_, F> {
+    type Rows = (SumBlock, usize);
+
+    #[inline(always)]
+    unsafe fn new(epilogue: *const F) -> Self {
+        // SAFETY: as granted by the caller.
+        Called(unsafe { &*epilogue })
+    }
+
+    #[inline(always)]
+    fn begin(&self, block: &SumBlock, first_row: usize) -> Self::Rows {
+        (*block, first_row)
+    }
+
+    #[inline(always)]
+    unsafe fn write(&self, (block, first_row): &mut Self::Rows, count: usize, _: &Strides) {
+        let rows = count.min(block.rows);
+        if rows == 0 {
+            return;
+        }
+        // SAFETY: as granted by the caller.
+        unsafe { self.0.finish(&SumBlock { rows, ..*block }, *first_row) };
+        block.rows -= rows;
+        block.sums = block.sums.wrapping_add(rows * block.sums_stride);
+        block.out = block.out.wrapping_add(rows * block.out_stride * self.0.output_bytes());
+        if !block.residual.is_null() {
+            let step = block.residual_stride * self.0.residual_bytes();
+            block.residual = block.residual.wrapping_add(rows * step);
+        }
+        *first_row += rows;
+    }
 }
 
 impl Finish for Epilogue {
@@ -281,6 +384,12 @@ impl Finish for Epilogue {
     unsafe fn finish(&self, block: &SumBlock, _: usize) {
         // SAFETY: as granted by the caller.
         unsafe { self.run(block) };
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    unsafe fn choose(&self, work: &impl WithWriter<Self>) {
+        // SAFETY: as granted by the caller.
+        unsafe { avx512::choose(self, work) };
     }
 }
 

@@ -97,24 +97,29 @@ macro_rules! multiply {
             options(nostack, readonly),
         );
         let chunk_bytes = $job.chunks.words * WORD;
-        let mut panel = $job.panel;
-        let (mut run, mut chunk) = ($job.first / $job.chunks.count, $job.first % $job.chunks.count);
+        let (mut panel, mut right) = ($job.panel, $job.panel.wrapping_add($job.block_bytes));
+        let (mut run, first_chunk) = $job.first;
+        let mut rows = $job.rows.wrapping_offset(*$job.runs.add(run)).wrapping_add(first_chunk * chunk_bytes);
+        let mut left_of_run = $job.chunks.count - first_chunk;
         for _ in 0..$job.count {
-            let at = *$job.runs.add(run) + (chunk * chunk_bytes) as isize;
+            if left_of_run == 0 {
+                run += 1;
+                rows = $job.rows.wrapping_offset(*$job.runs.add(run));
+                left_of_run = $job.chunks.count;
+            }
             asm!(
                 $($step),+,
                 left = in(reg) panel,
-                right = in(reg) panel.wrapping_add($job.block_bytes),
-                rows = in(reg) $job.rows.wrapping_offset(at),
+                right = in(reg) right,
+                rows = in(reg) rows,
                 line = in(reg) BLOCK * WORD,
                 step = in(reg) $job.row_step,
                 options(nostack, readonly),
             );
+            rows = rows.wrapping_add(chunk_bytes);
             panel = panel.wrapping_add(chunk_bytes * BLOCK);
-            chunk += 1;
-            if chunk == $job.chunks.count {
-                (run, chunk) = (run + 1, 0);
-            }
+            right = right.wrapping_add(chunk_bytes * BLOCK);
+            left_of_run -= 1;
             $between();
         }
     }};
@@ -221,8 +226,8 @@ pub(crate) struct TileJob {
     /// Where the runs begin.
     pub runs: *const isize,
     pub chunks: Chunks,
-    /// The first chunk, counted over all runs, and how many.
-    pub first: usize,
+    /// The first run and its first chunk, and how many chunks.
+    pub first: (usize, usize),
     pub count: usize,
     /// The weights of the first chunk, and bytes from one block to the next.
     pub panel: *const i8,
