@@ -34,13 +34,32 @@ def _epilogue(node: Node, accumulator: Array, axis: int, operands: list[Any], ta
         residual, table = None, residual
     shape = [1] * accumulator.ndim
     shape[axis] = -1
-    f = accumulator.astype(np.float32) * multiplier.reshape(shape)
-    if bias is not None:
-        f = f + bias.reshape(shape)
+    a = node.attributes
+    # Counted in steps of the output, where there are such.
+    step = 1.0 if a.get("y_scale") is None else float(np.float32(a["y_scale"]))
+
+    def in_steps(real: Any) -> Array:
+        return (np.asarray(real, np.float32).astype(np.float64) / step).astype(np.float32)
+
+    def multiply_add(x: Array, y: Array, z: Array) -> Array:
+        """Rounded once: products of float32 are exact in float64."""
+        return (x.astype(np.float32).astype(np.float64) * y + z).astype(np.float32)
+
+    shift = np.zeros_like(multiplier) if bias is None else bias
+    f = multiply_add(accumulator, in_steps(multiplier).reshape(shape), in_steps(shift).reshape(shape))
     if residual is not None:
-        f = f + dequantize(residual, node.attributes, "residual")
-    f = activate(node.attributes.get("activation"), f)
-    return [requantize(f, node.attributes, table)]
+        offset = residual.astype(np.float32) - np.float32(a["residual_zero_point"])
+        f = multiply_add(offset, in_steps(a["residual_scale"]), f)
+    if a.get("y_scale") is None:
+        return [activate(a.get("activation"), f)]
+    # Activations are bounds here: rounding keeps the order of values, so bytes are bounded.
+    low, high = (
+        activate(a.get("activation"), np.array(end, np.float32)) * np.float32(1 / step)
+        for end in (-np.inf, np.inf)
+    )
+    low, high, y = (np.clip(np.rint(x) + np.float32(a["y_zero_point"]), 0, 255) for x in (low, high, f))
+    y = np.clip(y, low, high).astype(np.uint8)
+    return [y if table is None else table[y]]
 
 
 def quantized_conv(node: Node, operands: list[Any]) -> list[Any]:

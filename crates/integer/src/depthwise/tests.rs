@@ -183,15 +183,18 @@ fn the_epilogue_follows_the_sums_at_every_level() {
         };
         let added = EpilogueSpec { residual: Some(Quantization::new(0.02, 128).unwrap()), ..spec.clone() };
         for (spec, residual) in [(spec, None), (added, Some(&residual[..]))] {
+            let in_steps = |real: f32| (f64::from(real) / f64::from(output.scale())) as f32;
+            let step = Quantization::new(1.0, output.zero_point().into()).unwrap();
             let expected: Vec<u8> = sums
                 .iter()
                 .enumerate()
                 .map(|(i, &sum)| {
-                    let mut f = sum as f32 * multiplier[i % channels] + bias[i % channels];
+                    let (multiplier, bias) = (multiplier[i % channels], bias[i % channels]);
+                    let mut f = (sum as f32).mul_add(in_steps(multiplier), in_steps(bias));
                     if let Some(residual) = residual {
-                        f += (f32::from(residual[i]) - 128.0) * 0.02;
+                        f = (f32::from(residual[i]) - 128.0).mul_add(in_steps(0.02), f);
                     }
-                    table[usize::from(output.quantize(f.clamp(0.0, 6.0)))]
+                    table[usize::from(step.quantize(f).clamp(output.quantize(0.0), output.quantize(6.0)))]
                 })
                 .collect();
             for isa in Isa::available() {

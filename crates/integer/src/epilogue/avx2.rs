@@ -8,14 +8,14 @@ const LANES: usize = 8;
 /// Writes the outputs of a block.
 ///
 /// # Safety
-/// As for [`Epilogue::run`], and the CPU has AVX2.
-#[target_feature(enable = "avx2")]
+/// As for [`Epilogue::run`], and the CPU has AVX2 and FMA.
+#[target_feature(enable = "avx2,fma")]
 pub(super) unsafe fn run(epilogue: &Epilogue, block: &SumBlock) {
     let multiplier = epilogue.multiplier().wrapping_add(block.channel);
     let bias = epilogue.bias().wrapping_add(block.channel);
     let residual = epilogue.residual.as_ref();
-    let residual_zero = _mm256_set1_epi32(residual.map_or(0, |r| r.zero_point().into()));
-    let residual_scale = _mm256_set1_ps(residual.map_or(0.0, |r| r.scale()));
+    let residual_zero = _mm256_set1_epi32(residual.map_or(0, |r| r.zero_point.into()));
+    let residual_scale = _mm256_set1_ps(residual.map_or(0.0, |r| r.scale));
     let whole = block.columns / LANES * LANES;
     for row in 0..block.rows {
         let sums = block.sums.wrapping_add(row * block.sums_stride);
@@ -25,14 +25,14 @@ pub(super) unsafe fn run(epilogue: &Epilogue, block: &SumBlock) {
             // SAFETY: eight columns of the block, whose residuals are there if the epilogue has one.
             unsafe {
                 let sum = _mm256_cvtepi32_ps(_mm256_loadu_si256(sums.add(column).cast()));
-                let f = _mm256_mul_ps(sum, _mm256_loadu_ps(multiplier.add(column)));
-                let f = _mm256_add_ps(f, _mm256_loadu_ps(bias.add(column)));
+                let multiplier = _mm256_loadu_ps(multiplier.add(column));
+                let f = _mm256_fmadd_ps(sum, multiplier, _mm256_loadu_ps(bias.add(column)));
                 if residual.is_none() {
                     return f;
                 }
                 let r = _mm256_cvtepu8_epi32(_mm_loadl_epi64(residuals.add(column).cast()));
                 let r = _mm256_cvtepi32_ps(_mm256_sub_epi32(r, residual_zero));
-                _mm256_add_ps(f, _mm256_mul_ps(r, residual_scale))
+                _mm256_fmadd_ps(r, residual_scale, f)
             }
         };
         match &epilogue.target {
@@ -45,12 +45,11 @@ pub(super) unsafe fn run(epilogue: &Epilogue, block: &SumBlock) {
                 }
             }
             Target::Bytes(bytes) => {
-                let inverse = _mm256_set1_ps(bytes.inverse);
                 let zero = _mm_set1_epi16(bytes.zero_point.into());
                 let (low, high) = (_mm_set1_epi8(bytes.low as i8), _mm_set1_epi8(bytes.high as i8));
                 for column in (0..whole).step_by(LANES) {
                     // The first operand is taken only where it is greater or less: NaN gives the bound.
-                    let v = _mm256_max_ps(_mm256_mul_ps(real(column), inverse), _mm256_set1_ps(-BOUND));
+                    let v = _mm256_max_ps(real(column), _mm256_set1_ps(-BOUND));
                     let q = _mm256_cvtps_epi32(_mm256_min_ps(v, _mm256_set1_ps(BOUND)));
                     let q = _mm_packs_epi32(_mm256_castsi256_si128(q), _mm256_extracti128_si256::<1>(q));
                     let q = _mm_packus_epi16(_mm_adds_epi16(q, zero), _mm_setzero_si128());

@@ -76,7 +76,6 @@ unsafe fn to_bytes<const RESIDUAL: bool, const BOUNDED: bool, const TABLE: bool>
 struct ToBytes<'a, const RESIDUAL: bool, const BOUNDED: bool, const TABLE: bool> {
     multiplier: *const f32,
     bias: *const f32,
-    inverse: __m512,
     residual_zero: __m512i,
     residual_scale: __m512,
     zero_point: __m512i,
@@ -112,11 +111,10 @@ impl<const RESIDUAL: bool, const BOUNDED: bool, const TABLE: bool> Writer<Epilog
         unsafe {
             let epilogue = &*epilogue;
             let Target::Bytes(bytes) = &epilogue.target else { unreachable!("a writer of bytes") };
-            let (zero, scale) = epilogue.residual.map_or((0, 0.0), |r| (r.zero_point(), r.scale()));
+            let (zero, scale) = epilogue.residual.map_or((0, 0.0), |r| (r.zero_point, r.scale));
             ToBytes {
                 multiplier: epilogue.multiplier(),
                 bias: epilogue.bias(),
-                inverse: _mm512_set1_ps(bytes.inverse),
                 residual_zero: _mm512_set1_epi32(zero.into()),
                 residual_scale: _mm512_set1_ps(scale),
                 zero_point: _mm512_set1_epi16(bytes.zero_point.into()),
@@ -193,19 +191,18 @@ impl<const RESIDUAL: bool, const BOUNDED: bool, const TABLE: bool> ToBytes<'_, R
         // SAFETY: the sums of whole vectors are readable, the residuals of these lanes.
         unsafe {
             let sum = _mm512_cvtepi32_ps(_mm512_loadu_si512(sums.cast()));
-            let mut f = _mm512_add_ps(_mm512_mul_ps(sum, multiplier), bias);
+            let mut f = _mm512_fmadd_ps(sum, multiplier, bias);
             if RESIDUAL {
                 let r = _mm512_cvtepu8_epi32(_mm_maskz_loadu_epi8(lanes, residual.cast()));
                 let r = _mm512_cvtepi32_ps(_mm512_sub_epi32(r, self.residual_zero));
-                f = _mm512_add_ps(f, _mm512_mul_ps(r, self.residual_scale));
+                f = _mm512_fmadd_ps(r, self.residual_scale, f);
             }
-            let mut steps = _mm512_mul_ps(f, self.inverse);
             if !BOUNDED {
                 // The first operand is taken only where it is greater or less: NaN gives the bound.
-                steps = _mm512_max_ps(steps, _mm512_set1_ps(-BOUND));
-                steps = _mm512_min_ps(steps, _mm512_set1_ps(BOUND));
+                f = _mm512_max_ps(f, _mm512_set1_ps(-BOUND));
+                f = _mm512_min_ps(f, _mm512_set1_ps(BOUND));
             }
-            _mm512_cvtps_epi32(steps)
+            _mm512_cvtps_epi32(f)
         }
     }
 
@@ -382,14 +379,14 @@ unsafe fn real<const RESIDUAL: bool>(
     // SAFETY: as granted by the caller.
     unsafe {
         let sum = _mm512_cvtepi32_ps(_mm512_loadu_si512(sums.cast()));
-        let f = _mm512_add_ps(_mm512_mul_ps(sum, parameters.0), parameters.1);
+        let f = _mm512_fmadd_ps(sum, parameters.0, parameters.1);
         if !RESIDUAL {
             return f;
         }
         let (at, zero_point, scale) = residual;
         let r = _mm512_cvtepu8_epi32(_mm_maskz_loadu_epi8(lanes, at.cast()));
         let r = _mm512_cvtepi32_ps(_mm512_sub_epi32(r, zero_point));
-        _mm512_add_ps(f, _mm512_mul_ps(r, scale))
+        _mm512_fmadd_ps(r, scale, f)
     }
 }
 
@@ -420,8 +417,8 @@ unsafe fn to_floats(epilogue: &Epilogue, block: &SumBlock) {
     let bias = epilogue.bias().wrapping_add(block.channel);
     let (low, high) = (_mm512_set1_ps(low), _mm512_set1_ps(high));
     let residual = epilogue.residual.as_ref();
-    let zero = _mm512_set1_epi32(residual.map_or(0, |r| r.zero_point().into()));
-    let scale = _mm512_set1_ps(residual.map_or(0.0, |r| r.scale()));
+    let zero = _mm512_set1_epi32(residual.map_or(0, |r| r.zero_point.into()));
+    let scale = _mm512_set1_ps(residual.map_or(0.0, |r| r.scale));
     for row in 0..block.rows {
         let sums = block.sums.wrapping_add(row * block.sums_stride);
         let out = block.out.cast::<f32>().wrapping_add(row * block.out_stride);
@@ -472,7 +469,7 @@ unsafe fn to_narrow_floats(epilogue: &Epilogue, block: &SumBlock) {
             let lanes = lanes_of((block.rows - row) * columns);
             let sums = block.sums.add(row * block.sums_stride);
             let sums = _mm512_mask_i32gather_epi32::<4>(_mm512_setzero_si512(), lanes, sums_at, sums.cast());
-            let f = _mm512_add_ps(_mm512_mul_ps(_mm512_cvtepi32_ps(sums), multiplier), bias);
+            let f = _mm512_fmadd_ps(_mm512_cvtepi32_ps(sums), multiplier, bias);
             let f = _mm512_min_ps(_mm512_max_ps(f, low), high);
             _mm512_mask_storeu_ps(block.out.cast::<f32>().add(row * columns), lanes, f);
         }

@@ -1,4 +1,7 @@
 //! From sums to outputs: `f = f32(sum) * multiplier + bias`, the residual, the activation, and back to u8.
+//!
+//! Where outputs are u8 all of it is counted in steps of the output, so that nothing is left to be scaled. Products are
+//! added without being rounded: beside the tile registers' work Intel's cores have half their units for floats.
 
 mod activation;
 #[cfg(target_arch = "x86_64")]
@@ -79,12 +82,19 @@ pub struct Epilogue {
     channels: usize,
     /// `[2][padded channels]`: multipliers, biases.
     parameters: AlignedBuffer,
-    residual: Option<Quantization>,
+    residual: Option<Residual>,
     target: Target,
     /// Whether every u8 result fits an i32 with room before it is bounded.
     bounded: bool,
     /// What writes outputs of bytes or float32, without the latter's activation.
     kernel: Kernel,
+}
+
+/// What a residual means: its zero point, and a step of it in those of the result.
+#[derive(Clone, Copy, Debug)]
+struct Residual {
+    zero_point: u8,
+    scale: f32,
 }
 
 /// Writes the outputs of a block of the epilogue it was chosen for.
@@ -102,7 +112,6 @@ enum Target {
 /// How float results become bytes. The order of values survives rounding, so bounds are kept as bytes.
 #[derive(Debug)]
 struct Bytes {
-    inverse: f32,
     zero_point: u8,
     low: u8,
     high: u8,
@@ -162,22 +171,26 @@ impl Epilogue {
             let to = &mut parameters.as_mut_slice()[at * size_of::<f32>()..];
             to.iter_mut().zip(bytes).for_each(|(to, byte)| *to = byte);
         };
-        write(0, spec.multiplier);
+        let step = spec.output.map_or(1.0, |output| f64::from(output.scale()));
+        let in_steps = |real: f32| (f64::from(real) / step) as f32;
+        let all_in_steps = |values: &[f32]| values.iter().copied().map(in_steps).collect::<Vec<_>>();
+        write(0, &all_in_steps(spec.multiplier));
         if let Some(bias) = spec.bias {
-            write(padded, bias);
+            write(padded, &all_in_steps(bias));
         }
+        let residual =
+            spec.residual.map(|q| Residual { zero_point: q.zero_point(), scale: in_steps(q.scale()) });
         let (low, high) = spec.clamp.unwrap_or((f32::NEG_INFINITY, f32::INFINITY));
         let target = match spec.output {
             None => Target::Float { low, high, activation: spec.activation, rounded: spec.rounded },
             Some(output) => Target::Bytes(Box::new(Bytes {
-                inverse: 1.0 / output.scale(),
                 zero_point: output.zero_point(),
                 low: output.quantize(low),
                 high: output.quantize(high),
                 table: spec.table.map(|table| Table::new(isa, *table)),
             })),
         };
-        let (residual, bounded) = (spec.residual, is_bounded(spec));
+        let bounded = is_bounded(spec);
         let kernel: Kernel = match isa.level() {
             #[cfg(target_arch = "x86_64")]
             Level::Avx512 => avx512::kernel(&target, residual.is_some(), bounded),

@@ -110,7 +110,6 @@ unsafe fn to_bytes<const BOUNDED: bool, const TABLE: bool, const PLAIN: bool>(
     unsafe {
         let multiplier: [__m512; 4] = std::array::from_fn(|i| _mm512_load_ps(parameters.add(i * 16)));
         let bias: [__m512; 4] = std::array::from_fn(|i| _mm512_load_ps(parameters.add(CHANNELS + i * 16)));
-        let inverse = _mm512_set1_ps(bytes.inverse);
         let zero = _mm512_set1_epi16(i16::from(bytes.zero_point));
         let (low, high) = (_mm512_set1_epi8(bytes.low as i8), _mm512_set1_epi8(bytes.high as i8));
         let table = InRegisters::of(bytes.table.as_ref());
@@ -118,8 +117,7 @@ unsafe fn to_bytes<const BOUNDED: bool, const TABLE: bool, const PLAIN: bool>(
             let sums = sums(row);
             let part = |i: usize| {
                 let sum = _mm512_cvtepi32_ps(sums[i]);
-                let f = _mm512_add_ps(_mm512_mul_ps(sum, multiplier[i]), bias[i]);
-                let mut v = _mm512_mul_ps(f, inverse);
+                let mut v = _mm512_fmadd_ps(sum, multiplier[i], bias[i]);
                 if !BOUNDED {
                     // The first operand is taken only where it is greater or less: NaN gives the bound.
                     v = _mm512_max_ps(v, _mm512_set1_ps(-BOUND));

@@ -14,10 +14,11 @@ pub(super) unsafe fn run(epilogue: &Epilogue, block: &SumBlock) {
             // SAFETY: the caller grants these rows and columns; parameters exist for every channel.
             unsafe {
                 let sum = *block.sums.add(row * block.sums_stride + column);
-                let mut f = sum as f32 * *multiplier.add(channel) + *bias.add(channel);
+                let mut f = (sum as f32).mul_add(*multiplier.add(channel), *bias.add(channel));
                 if let Some(residual) = &epilogue.residual {
                     let r = *block.residual.add(row * block.residual_stride + column);
-                    f += f32::from(i16::from(r) - i16::from(residual.zero_point())) * residual.scale();
+                    let r = f32::from(i16::from(r) - i16::from(residual.zero_point));
+                    f = r.mul_add(residual.scale, f);
                 }
                 let at = row * block.out_stride + column;
                 match &epilogue.target {
@@ -27,8 +28,7 @@ pub(super) unsafe fn run(epilogue: &Epilogue, block: &SumBlock) {
                         *block.out.cast::<f32>().add(at) = if f < *high { f } else { *high };
                     }
                     Target::Bytes(bytes) => {
-                        let v = f * bytes.inverse;
-                        let v = if v > -BOUND { v } else { -BOUND };
+                        let v = if f > -BOUND { f } else { -BOUND };
                         let v = if v < BOUND { v } else { BOUND };
                         let q = v.round_ties_even() as i32 + i32::from(bytes.zero_point);
                         let q = (q.clamp(0, 255) as u8).max(bytes.low).min(bytes.high);

@@ -479,6 +479,8 @@ fn depthwise_convolutions_follow_the_formula() {
                 }
             }
         }
-        assert_eq!(y, byte((sum as f32 * multiplier[channel]).max(0.0), 0.05, 12));
+        // Counted in steps of the output.
+        let steps = sum as f32 * (f64::from(multiplier[channel]) / f64::from(0.05f32)) as f32;
+        assert_eq!(y, byte(steps.max(0.0), 1.0, 12));
     }
 }

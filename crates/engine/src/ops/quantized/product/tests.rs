@@ -222,7 +222,7 @@ fn a_transposed_convolution_follows_its_formula() {
                 value * i32::from(w[((c * 6 + o) * 2 + row % 2) * 2 + column % 2])
             })
             .sum();
-        let f = sum as f32 * (1e-3 + o as f32 * 1e-3) + o as f32;
+        let f = (sum as f32).mul_add(1e-3 + o as f32 * 1e-3, o as f32);
         assert_eq!(found, 255 - ((f * 2.0).round_ties_even() as i32 + 100).clamp(0, 255) as u8);
     }
 }
