@@ -20,7 +20,7 @@ mod x86_doubles;
 
 pub use bf16::{Runs, bf16_bits, bf16_value, copy_runs, round_runs_to_bf16, round_to_bf16};
 pub use features::{CpuFeatures, Isa, features, isa};
-pub use prefetch::{Fetch, prefetch, prefetch_ahead, prefetch_to_l2};
+pub use prefetch::{Fetch, end_of_stream, prefetch, prefetch_ahead, prefetch_to_l2};
 pub use real::{Doubles, Real};
 #[cfg(target_arch = "x86_64")]
 pub use store::ByUnits;

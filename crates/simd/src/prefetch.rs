@@ -41,6 +41,16 @@ pub fn prefetch_to_l2(place: *const u8) {
     let _ = place;
 }
 
+/// Orders what [`Simd::stream`](crate::Simd::stream) stored before all later stores of this thread.
+#[inline(always)]
+pub fn end_of_stream() {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: every x86-64 has the instruction.
+    unsafe {
+        std::arch::x86_64::_mm_sfence();
+    }
+}
+
 /// Memory of which some lines are asked for in every step of other work: `N` pieces side by side.
 pub struct Fetch<const N: usize> {
     at: [*const u8; N],

@@ -22,6 +22,16 @@ pub trait Simd: Copy + Send + Sync + 'static {
     /// # Safety
     /// `p` must be writable for `LANES` values; no alignment is needed.
     unsafe fn store(p: *mut f32, v: Self::V);
+    /// Stores `LANES` values past the caches where the level can, for what is not read soon;
+    /// [`end_of_stream`](crate::end_of_stream) goes before whatever tells others of them.
+    ///
+    /// # Safety
+    /// As for [`store`](Self::store), aligned to the register.
+    #[inline(always)]
+    unsafe fn stream(p: *mut f32, v: Self::V) {
+        // SAFETY: as granted by the caller.
+        unsafe { Self::store(p, v) }
+    }
     /// Loads the first `n` values, the other lanes are zero.
     ///
     /// # Safety

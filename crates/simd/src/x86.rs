@@ -76,6 +76,11 @@ impl Simd for Avx2 {
         unsafe { _mm256_maskload_ps(p, mask8(n)) }
     }
     #[inline(always)]
+    unsafe fn stream(p: *mut f32, v: __m256) {
+        // SAFETY: see the impl; the caller grants the alignment.
+        unsafe { _mm256_stream_ps(p, v) }
+    }
+    #[inline(always)]
     unsafe fn store_partial(p: *mut f32, v: __m256, n: usize) {
         // SAFETY: see the impl; masked lanes are not written.
         unsafe { _mm256_maskstore_ps(p, mask8(n), v) }
@@ -218,6 +223,11 @@ impl Simd for Avx512 {
     unsafe fn load_partial(p: *const f32, n: usize) -> __m512 {
         // SAFETY: see the impl; masked lanes are not read.
         unsafe { _mm512_maskz_loadu_ps(mask16(n), p) }
+    }
+    #[inline(always)]
+    unsafe fn stream(p: *mut f32, v: __m512) {
+        // SAFETY: see the impl; the caller grants the alignment.
+        unsafe { _mm512_stream_ps(p, v) }
     }
     #[inline(always)]
     unsafe fn store_partial(p: *mut f32, v: __m512, n: usize) {

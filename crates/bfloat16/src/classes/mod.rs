@@ -4,7 +4,7 @@
 mod finish;
 mod plan;
 
-pub use plan::{Answers, ClassesArguments, ClassesPlan};
+pub use plan::{Answers, ClassesArguments, ClassesPlan, Wanted};
 
 #[cfg(test)]
 mod tests;

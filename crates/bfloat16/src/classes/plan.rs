@@ -5,12 +5,19 @@ use crate::shared::{CACHE_LINE, Shared};
 use std::ops::Range;
 use std::sync::Arc;
 use vedette_runtime::ThreadPool;
+use vedette_simd::end_of_stream;
 use vedette_tensor::TensorError;
 use vedette_tensor::matmul::{chunk, parts_for};
 use vedette_tensor::rows::RowLayout;
 
 /// Rows that are answered together: few enough for their copies and states to stay in L2.
 const ROWS: usize = 256;
+
+/// Bytes of scores that wait in cache until the powers of their rows are summed up.
+const SCORE_BYTES: usize = 4 << 20;
+
+/// Bytes of shares from which on they are written past the caches, which would have no room for other things.
+const MANY_SHARES: usize = 4 << 20;
 
 /// A planned answer to float32 rows times packed columns, `softmax(A B + bias)` or its best class, whose operands are
 /// rounded to bfloat16. Shares are within 1e-5 of those of the rounded product.
@@ -21,6 +28,18 @@ pub struct ClassesPlan {
     layout: RowLayout,
     rows: usize,
     parts: usize,
+    /// Rows that are answered together.
+    rows_at_once: usize,
+    wanted: Wanted,
+}
+
+/// Which answers are given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wanted {
+    /// The share of every class.
+    Shares,
+    /// The likeliest class and its share.
+    Best,
 }
 
 /// Where answers go.
@@ -53,6 +72,7 @@ impl ClassesPlan {
         threads: usize,
         (shape, strides): (&[usize], &[isize]),
         columns: Arc<PackedColumns>,
+        wanted: Wanted,
     ) -> Result<ClassesPlan, TensorError> {
         let packed = columns.layout();
         let depth = shape.last().copied().unwrap_or(1);
@@ -64,26 +84,38 @@ impl ClassesPlan {
         let axes: Vec<_> = (0..outer).map(|i| (shape[i], strides[i], 0)).collect();
         let rows: usize = shape[..outer].iter().product();
         let work = (rows * packed.columns() * depth) as u64 / packed.kernel().speed;
+        let parts = parts_for(work, threads).min(rows.div_ceil(ROW_MULTIPLE).max(1));
+        let most = match wanted {
+            Wanted::Shares => (SCORE_BYTES / (packed.blocks() * LANES * size_of::<f32>())).clamp(1, ROWS),
+            Wanted::Best => ROWS,
+        };
+        let of_part = rows.div_ceil(parts).next_multiple_of(ROW_MULTIPLE).min(rows);
         Ok(ClassesPlan {
             copy: RowCopy::new(packed.isa(), depth, strides[outer], packed.run_len()),
             layout: RowLayout::new(&axes),
             rows,
-            parts: parts_for(work, threads).min(rows.div_ceil(ROW_MULTIPLE).max(1)),
+            parts,
+            rows_at_once: of_part.div_ceil(of_part.div_ceil(most).max(1)),
+            wanted,
             columns,
         })
     }
 
-    fn rows_at_once(&self) -> usize {
-        ROWS.min(self.rows)
+    /// Scores of a row, up to a whole block of columns.
+    fn score_stride(&self) -> usize {
+        self.columns.layout().blocks() * LANES
     }
 
-    /// Bytes of the padded biases, and of the copies of some rows and their states.
-    fn sizes(&self) -> [usize; 3] {
-        let rows = self.rows_at_once();
+    /// Bytes of the padded biases; of the copies of some rows, their states, bounds and scores.
+    fn sizes(&self) -> [usize; 5] {
+        let rows = self.rows_at_once;
+        let scores = if self.wanted == Wanted::Shares { rows * self.score_stride() } else { 0 };
         [
-            self.columns.layout().blocks() * LANES * size_of::<f32>(),
+            self.score_stride() * size_of::<f32>(),
             rows * self.copy.len * size_of::<u16>(),
             rows * size_of::<RowState>(),
+            rows * size_of::<f32>(),
+            scores * size_of::<f32>(),
         ]
         .map(|bytes| bytes.next_multiple_of(CACHE_LINE))
     }
@@ -102,7 +134,7 @@ impl ClassesPlan {
     /// Answers every row.
     ///
     /// # Safety
-    /// The arguments point to elements laid out as planned, the answers to nothing that is read; `scratch` has
+    /// The arguments point to elements laid out as planned, the answers to nothing that is read, and are those wanted; `scratch` has
     /// [`scratch_bytes`](Self::scratch_bytes) and is aligned to 64 bytes.
     pub unsafe fn run(&self, arguments: &ClassesArguments, scratch: &mut [u8], pool: &ThreadPool) {
         assert!(scratch.len() >= self.scratch_bytes());
@@ -116,8 +148,8 @@ impl ClassesPlan {
             pool.run(self.parts, |part| {
                 let (biases, rooms) = (&biases, &rooms);
                 let rows = chunk(self.rows, self.parts, part, ROW_MULTIPLE);
-                for start in rows.clone().step_by(ROWS) {
-                    let rows = start..rows.end.min(start + ROWS);
+                for start in rows.clone().step_by(self.rows_at_once.max(1)) {
+                    let rows = start..rows.end.min(start + self.rows_at_once);
                     self.answer(arguments, rows, biases.0.cast(), rooms.0.add(part * room_bytes));
                 }
             });
@@ -150,9 +182,11 @@ impl ClassesPlan {
         bias: *const f32,
         room: *mut u8,
     ) {
-        let [_, copy_bytes, _] = self.sizes();
+        let [_, copy_bytes, state_bytes, bound_bytes, _] = self.sizes();
         let copy = room.cast::<u16>();
         let states = room.wrapping_add(copy_bytes).cast::<RowState>();
+        let bounds = room.wrapping_add(copy_bytes + state_bytes).cast::<f32>();
+        let scores = room.wrapping_add(copy_bytes + state_bytes + bound_bytes).cast::<f32>();
         let columns = self.columns.layout().columns();
         // SAFETY: as granted by the caller; `RowState` is aligned to what sizes are multiples of.
         unsafe {
@@ -160,11 +194,12 @@ impl ClassesPlan {
                 let at = self.layout.at(row / self.layout.width, row % self.layout.width);
                 self.copy.run(arguments.a.offset(at.input), 0, 1, copy.add(i * self.copy.len));
                 states.add(i).write(RowState::EMPTY);
+                bounds.add(i).write(f32::NEG_INFINITY);
             }
             let reach = reach(columns);
             match arguments.answers {
                 Answers::Best(shares, classes) => {
-                    let summing = Summing::<false> { rows: states, bias, reach };
+                    let summing = Summing::<false> { rows: states, bounds, bias, reach };
                     self.multiply(copy, rows.len(), std::ptr::null_mut(), summing);
                     let states = std::slice::from_raw_parts(states, rows.len());
                     for (state, row) in states.iter().zip(rows) {
@@ -175,13 +210,19 @@ impl ClassesPlan {
                 }
                 Answers::Shares(out) => {
                     let out = out.add(rows.start * columns);
-                    let summing = Summing::<true> { rows: states, bias, reach };
-                    self.multiply(copy, rows.len(), out, summing);
+                    let summing = Summing::<true> { rows: states, bounds, bias, reach };
+                    self.multiply(copy, rows.len(), scores, summing);
                     let states = std::slice::from_raw_parts(states, rows.len());
+                    let share = match self.rows * columns * size_of::<f32>() > MANY_SHARES {
+                        true => share::<true>,
+                        false => share::<false>,
+                    };
                     // Not while the tiles are at work: the CPU has twice the units for floats then.
                     for (i, state) in states.iter().enumerate() {
-                        share(self.copy.isa, out.add(i * columns), columns, state);
+                        let scores = scores.add(i * self.score_stride());
+                        share(self.copy.isa, scores, out.add(i * columns), columns, state);
                     }
+                    end_of_stream();
                 }
             }
         }
@@ -193,7 +234,7 @@ impl ClassesPlan {
         &self,
         copy: *const u16,
         rows: usize,
-        out: *mut f32,
+        scores: *mut f32,
         finish: F,
     ) {
         let columns = self.columns.layout();
@@ -204,7 +245,7 @@ impl ClassesPlan {
             epilogue: finish,
             width: rows,
             input: Surface { base: copy, line_step: 0, pixel_step: self.copy.len as isize },
-            out: Surface { base: out, line_step: 0, pixel_step: columns.columns() as isize },
+            out: Surface { base: scores, line_step: 0, pixel_step: self.score_stride() as isize },
             bias: std::ptr::null(),
             residual: std::ptr::null(),
             plain: false,

@@ -1,4 +1,4 @@
-use super::{Answers, ClassesArguments, ClassesPlan};
+use super::{Answers, ClassesArguments, ClassesPlan, Wanted};
 use crate::matmul::MatMulPlan;
 use crate::test_data::{numbers, rounded};
 use std::ptr::null;
@@ -39,15 +39,17 @@ impl Case {
         let b = numbers(2, self.depth * self.classes);
         // SAFETY: the strides are those of the vector.
         let columns = Arc::new(unsafe { MatMulPlan::pack(isa, &operands, 1.0, b.as_ptr()) }.unwrap());
-        let plan = ClassesPlan::new(self.threads, (&a_shape, &strides[0]), columns).unwrap();
-        let mut scratch = AlignedBuffer::new(plan.scratch_bytes());
-        scratch.as_mut_slice().fill(0xff);
         let mut shares = vec![7.0; self.rows * self.classes];
         let (mut best, mut indices) = (vec![7.0; self.rows], vec![7; self.rows]);
         let pool = ThreadPool::new(self.threads);
-        for answers in
-            [Answers::Shares(shares.as_mut_ptr()), Answers::Best(best.as_mut_ptr(), indices.as_mut_ptr())]
-        {
+        for (wanted, answers) in [
+            (Wanted::Shares, Answers::Shares(shares.as_mut_ptr())),
+            (Wanted::Best, Answers::Best(best.as_mut_ptr(), indices.as_mut_ptr())),
+        ] {
+            let rows = (&a_shape[..], &strides[0][..]);
+            let plan = ClassesPlan::new(self.threads, rows, columns.clone(), wanted).unwrap();
+            let mut scratch = AlignedBuffer::new(plan.scratch_bytes());
+            scratch.as_mut_slice().fill(0xff);
             let bias = self.bias.as_ref().map_or(null(), |bias| bias.as_ptr());
             let arguments = ClassesArguments { a: self.a.as_ptr(), bias, answers };
             // SAFETY: vectors of the sizes planned for.
@@ -106,6 +108,11 @@ fn shares_are_those_of_the_product() {
             Case { bias, threads, ..Case::new(rows, depth, classes) }.check();
         }
     }
+}
+
+#[test]
+fn more_shares_than_the_caches_hold_are_written_past_them() {
+    Case { bias: Some(numbers(3, 9001)), threads: 2, ..Case::new(150, 8, 9001) }.check();
 }
 
 #[test]

@@ -12,7 +12,7 @@ use super::scratch::{ScratchPlan, ScratchTensor};
 use crate::attributes::Attributes;
 use crate::op::{EngineError, Operator, PlanContext, Planned, RunContext, Step, TensorSpec, check_size};
 use vedette_bfloat16::PackedColumns;
-use vedette_bfloat16::classes::{Answers, ClassesArguments, ClassesPlan};
+use vedette_bfloat16::classes::{Answers, ClassesArguments, ClassesPlan, Wanted};
 use vedette_simd::Isa;
 use vedette_tensor::matmul::{MatMulOperands, matmul_shape};
 use vedette_tensor::softmax::{BestClass, Softmax};
@@ -27,6 +27,15 @@ pub(super) const OPERATORS: &[(&str, Build)] = &[
 enum Answer {
     Softmax,
     Best,
+}
+
+impl Answer {
+    fn wanted(self) -> Wanted {
+        match self {
+            Answer::Softmax => Wanted::Shares,
+            Answer::Best => Wanted::Best,
+        }
+    }
 }
 
 /// `softmax(alpha A x B + bias)` with constant `B [K, classes]`, or of each row the largest share and its index.
@@ -76,7 +85,7 @@ impl Operator for Classes {
         let Some(packed) = packed else {
             return Err(EngineError::Invalid("the weights of classes are gone".into()));
         };
-        let plan = ClassesPlan::new(context.threads, (&a.shape, &a.strides), packed)?;
+        let plan = ClassesPlan::new(context.threads, (&a.shape, &a.strides), packed, self.answer.wanted())?;
         let mut scratch_bytes = plan.scratch_bytes();
         let bias = Bias::new(context.optional(2), scores.shape[scores.shape.len() - 1], &mut scratch_bytes)?;
         let outputs = self.outputs(scores);
