@@ -7,7 +7,7 @@ use vedette_memory::AlignedBuffer;
 use vedette_runtime::ThreadPool;
 use vedette_simd::Isa;
 use vedette_tensor::conv::{AutoPad, ConvShape, TransposeAttributes, TransposeShape, WindowAttributes};
-use vedette_tensor::{View, channels_last_strides, contiguous_strides};
+use vedette_tensor::{Activation, View, channels_last_strides, contiguous_strides};
 
 /// `[N, C, ...]`, output channels, groups, and per spatial axis kernel, stride, dilation, pads.
 struct Case {
@@ -38,6 +38,9 @@ const CASES: &[Case] = &[
         groups: 1,
         window: &[(3, 1, 1, [1, 1]), (2, 2, 1, [0, 1]), (3, 1, 1, [1, 1])],
     },
+    // So deep that the sums of several pieces, or of one, wait for the rest of the depth.
+    Case { x: &[1, 160, 6, 7], out: 40, groups: 1, window: &[(3, 1, 1, [1, 1]), (3, 1, 1, [1, 1])] },
+    Case { x: &[1, 160, 3, 4], out: 70, groups: 1, window: &[(3, 1, 1, [1, 1]), (3, 1, 1, [1, 1])] },
     Case { x: &[1, 4, 1, 1], out: 3, groups: 1, window: &[(3, 1, 1, [1, 1]), (3, 1, 1, [1, 1])] },
 ];
 
@@ -66,19 +69,32 @@ fn every_level_and_layout_computes_what_the_oracle_does() {
         let bias: Vec<f32> = (0..case.out).map(|i| i as f32 * 0.25 - 3.0).collect();
         let sums = conv_sums(&shape, &x, &w, zero_point);
         let residual = bytes(3, sums.len());
-        for (quantized, with_residual) in [(true, false), (true, true), (false, false)] {
-            let spec = EpilogueSpec {
-                multiplier: &multiplier,
-                bias: Some(&bias),
-                residual: with_residual.then(|| Quantization::new(0.1, 100).unwrap()),
-                output: quantized.then(|| Quantization::new(0.5, 120).unwrap()),
-                ..EpilogueSpec::default()
-            };
-            let residual = with_residual.then_some(&residual[..]);
-            let expected = outputs(&Epilogue::new(Isa::SCALAR, &spec), &sums, residual);
-            for isa in Isa::available() {
+        let table: [u8; 256] = std::array::from_fn(|i| 255 - i as u8);
+        let floats = EpilogueSpec { multiplier: &multiplier, bias: Some(&bias), ..EpilogueSpec::default() };
+        let rounded = EpilogueSpec { rounded: true, ..floats.clone() };
+        let quantized = EpilogueSpec { output: Some(Quantization::new(0.5, 120).unwrap()), ..floats.clone() };
+        let added =
+            EpilogueSpec { residual: Some(Quantization::new(0.1, 100).unwrap()), ..quantized.clone() };
+        let specs = [
+            EpilogueSpec { table: Some(&table), ..quantized.clone() },
+            EpilogueSpec { table: Some(&table), clamp: Some((-2.0, 9.0)), ..added.clone() },
+            EpilogueSpec { clamp: Some((-2.0, 9.0)), ..rounded.clone() },
+            EpilogueSpec { activation: Some(Activation::Gelu), ..rounded.clone() },
+            EpilogueSpec { activation: Some(Activation::Tanh), ..rounded },
+            quantized,
+            added,
+            floats,
+        ];
+        let levels = || Isa::available().into_iter().flat_map(|isa| [(isa, true), (isa, false)]);
+        for (kind, spec) in specs.iter().enumerate() {
+            let residual = spec.residual.map(|_| &residual[..]);
+            for (isa, is_bounded) in levels() {
+                // Functions are as near the oracle's as their own tests say.
+                let oracle = if spec.activation.is_some() { isa } else { Isa::SCALAR };
+                let expected = outputs(&Epilogue::new(oracle, spec), &sums, residual);
                 let weights = ConvWeights::new(isa, &shape, &View::of(&w_shape, &w), zero_point);
-                let spec = EpilogueSpec { largest_sum: Some(weights.largest_sum()), ..spec.clone() };
+                let largest_sum = is_bounded.then(|| weights.largest_sum());
+                let spec = EpilogueSpec { largest_sum, ..spec.clone() };
                 let (weights, epilogue) = (Arc::new(weights), Arc::new(Epilogue::new(isa, &spec)));
                 for (planar, threads) in [(true, 1), (false, 1), (false, 3)] {
                     let strides =
@@ -104,7 +120,7 @@ fn every_level_and_layout_computes_what_the_oracle_does() {
                     unsafe { plan.run(&arguments, scratch.as_mut_slice(), &ThreadPool::new(threads)) };
                     assert!(
                         out.as_slice() == expected,
-                        "case {number}, {}, planar {planar}, {threads} threads, u8 {quantized}",
+                        "case {number}, {}, planar {planar}, {threads} threads, outputs {kind}",
                         isa.name()
                     );
                 }

@@ -3,7 +3,7 @@
 //! As many blocks as L1 holds stay there while piece after piece is multiplied with them; where even two are too deep
 //! for that, the depth is cut and the sums of all pieces are kept in between. While the tiles multiply one piece, the sums
 //! of the piece before are stored, and the vector units finish those of the piece before that: some rows after every
-//! chunk, as the CPU takes no instructions while one for the tiles waits for its registers.
+//! chunk, as the CPU does not look far enough ahead to overlap one whole piece with another.
 
 use super::blocks::{Product, Sums};
 use super::kernel::amx::{Chunks, Set, TILE_ROWS, TileJob, Tiles};
