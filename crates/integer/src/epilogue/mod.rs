@@ -322,6 +322,9 @@ pub(crate) trait Writer<F> {
     /// What is left to write of a block.
     type Rows: Copy;
 
+    /// Rows that are worth a call.
+    const FEWEST_ROWS: usize;
+
     /// # Safety
     /// The CPU has AVX-512 F, BW, DQ and VL; the writer was chosen for this epilogue, and is not used after it is gone.
     unsafe fn new(epilogue: *const F) -> Self;
@@ -351,6 +354,9 @@ struct Called<'a, F>(&'a F);
 #[cfg(target_arch = "x86_64")]
 impl<F: Finish> Writer<F> for Called<'_, F> {
     type Rows = (SumBlock, usize);
+
+    // A call takes about as long as some rows do.
+    const FEWEST_ROWS: usize = 16;
 
     #[inline(always)]
     unsafe fn new(epilogue: *const F) -> Self {

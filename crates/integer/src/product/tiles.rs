@@ -28,9 +28,6 @@ const WEIGHT_BYTES: usize = 24 * 1024;
 /// Pieces that weights are read into L1 for, so that rows and outputs stay in L2 meanwhile.
 const PIECES: usize = 16;
 
-/// Rows finished between two chunks: whole vectors of bytes, and enough to be worth beginning.
-const FEWEST_ROWS: usize = 4;
-
 /// Pixels of a line that are computed together.
 #[derive(Clone, Copy)]
 struct Piece {
@@ -169,7 +166,7 @@ impl<F: Finish> WithWriter<F> for TileRun<'_, '_, F> {
                     let steps = pieces.len() * here.blocks.len().div_ceil(BLOCKS) * here.count;
                     let mut fetch = product.fetch(ahead, chunk_bytes, steps);
                     let (run, chunk) = (here.first / chunks.count, here.first % chunks.count);
-                    let rows_at_once = rows.div_ceil(here.count).next_multiple_of(FEWEST_ROWS);
+                    let rows_at_once = rows.div_ceil(here.count).next_multiple_of(W::FEWEST_ROWS);
                     for number in pieces.clone() {
                         let piece = piece(number);
                         let at = piece.line as isize * product.input.line_step

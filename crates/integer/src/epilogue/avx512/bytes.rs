@@ -27,6 +27,9 @@ impl<const RESIDUAL: bool, const BOUNDED: bool, const TABLE: bool> Writer<Epilog
 {
     type Rows = Rows<u8>;
 
+    // Those of one vector of columns fill a vector of bytes.
+    const FEWEST_ROWS: usize = 4;
+
     #[inline(always)]
     unsafe fn new(epilogue: *const Epilogue) -> Self {
         // SAFETY: as granted by the caller: the epilogue is there, and the CPU has AVX-512.

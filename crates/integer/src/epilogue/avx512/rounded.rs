@@ -19,6 +19,8 @@ pub(super) struct ToRounded<const GELU: bool> {
 impl<const GELU: bool> Writer<Epilogue> for ToRounded<GELU> {
     type Rows = Rows<u16>;
 
+    const FEWEST_ROWS: usize = 2;
+
     #[inline(always)]
     unsafe fn new(epilogue: *const Epilogue) -> Self {
         // SAFETY: as granted by the caller: the epilogue is there, and the CPU has AVX-512.
