@@ -68,7 +68,7 @@ fn activations(n: usize) -> Vec<f32> {
 fn every_level_computes_the_same_bits_near_the_exact_product() {
     for (bits, group) in [(4, 32), (8, 32), (4, 128), (8, 16), (4, 8), (8, 8), (4, 64), (8, 160)] {
         for (columns, groups, zero_points) in
-            [(40, 3, None), (17, 5, Some(255)), (16, 1, Some(3)), (1, 4, Some(255))]
+            [(40, 3, None), (17, 5, Some(255)), (16, 1, Some(3)), (1, 4, Some(255)), (150, 2, Some(255))]
         {
             let case = Case::new(bits, group, columns, groups, zero_points);
             let depth = groups * group;
