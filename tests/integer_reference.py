@@ -39,7 +39,8 @@ def _epilogue(node: Node, accumulator: Array, axis: int, operands: list[Any], ta
     step = 1.0 if a.get("y_scale") is None else float(np.float32(a["y_scale"]))
 
     def in_steps(real: Any) -> Array:
-        return (np.asarray(real, np.float32).astype(np.float64) / step).astype(np.float32)
+        most = np.finfo(np.float32).max
+        return np.clip(np.asarray(real, np.float32).astype(np.float64) / step, -most, most).astype(np.float32)
 
     def multiply_add(x: Array, y: Array, z: Array) -> Array:
         """Rounded once: products of float32 are exact in float64."""

@@ -38,16 +38,11 @@ fn allocations_of(run: impl FnOnce()) -> usize {
     ALLOCATIONS.get() - before
 }
 
-/// What this thread allocates in that of some runs which finds most of what it needs.
+/// What this thread allocates in that of three runs which finds most of what it needs; none makes more than a workspace.
 pub(crate) fn fewest_allocations(mut run: impl FnMut()) -> usize {
-    let mut fewest = usize::MAX;
-    for _ in 0..20 {
-        fewest = fewest.min(allocations_of(&mut run));
-        if fewest == 0 {
-            break;
-        }
-    }
-    fewest
+    let runs = [(); 3].map(|()| allocations_of(&mut run));
+    assert!(runs.iter().all(|&allocations| allocations <= OF_A_WORKSPACE), "{runs:?}");
+    runs.into_iter().min().unwrap()
 }
 
 #[test]

@@ -172,7 +172,11 @@ impl Epilogue {
             to.iter_mut().zip(bytes).for_each(|(to, byte)| *to = byte);
         };
         let step = spec.output.map_or(1.0, |output| f64::from(output.scale()));
-        let in_steps = |real: f32| (f64::from(real) / step) as f32;
+        // What was finite stays so: zero times it is zero.
+        let in_steps = |real: f32| match (f64::from(real) / step) as f32 {
+            steps if steps.is_infinite() && real.is_finite() => f32::MAX.copysign(steps),
+            steps => steps,
+        };
         let all_in_steps = |values: &[f32]| values.iter().copied().map(in_steps).collect::<Vec<_>>();
         write(0, &all_in_steps(spec.multiplier));
         if let Some(bias) = spec.bias {

@@ -42,6 +42,19 @@ fn sums_are_scaled_shifted_bounded_and_requantized() {
 }
 
 #[test]
+fn steps_too_small_for_the_multiplier_leave_zero_where_it_is() {
+    let spec = EpilogueSpec {
+        multiplier: &[1e3],
+        output: Some(Quantization::new(1e-37, 7).unwrap()),
+        ..EpilogueSpec::default()
+    };
+    for isa in Isa::available() {
+        let epilogue = Epilogue::new(isa, &spec);
+        assert_eq!(outputs(&epilogue, &[0, 1, -1, 0], None), [7, 255, 0, 7], "{}", isa.name());
+    }
+}
+
+#[test]
 fn a_residual_is_added_before_the_bounds_and_the_table_comes_last() {
     let table: [u8; 256] = std::array::from_fn(|i| 255 - i as u8);
     let spec = EpilogueSpec {

@@ -44,11 +44,13 @@ impl<const GELU: bool> Writer<Epilogue> for ToRounded<GELU> {
     #[inline(always)]
     unsafe fn write(&self, left: &mut Rows<u16>, count: usize, strides: &Strides) {
         let (mut rows, count) = (*left, count.min(left.count));
-        // SAFETY: the sums and parameters of two whole vectors are readable, outputs are written within the columns.
+        // SAFETY: the sums of two whole vectors are readable, and these parameters; outputs are written within the columns.
         unsafe {
+            // Parameters are there for the vectors that have columns: without a second one the first stands in for it.
+            let second = if rows.columns > LANES { LANES } else { 0 };
             let parameters = |from: *const f32| {
                 let from = from.add(rows.channel);
-                (_mm512_loadu_ps(from), _mm512_loadu_ps(from.add(LANES)))
+                (_mm512_loadu_ps(from), _mm512_loadu_ps(from.add(second)))
             };
             let (multiplier, bias) = (parameters(self.multiplier), parameters(self.bias));
             for _ in 0..count {
